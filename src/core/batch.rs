@@ -1,0 +1,585 @@
+//! A batch: a run of the log, merged by key, that one database transaction will write.
+//!
+//! It borrows values from the log's segments and owns only positions and sums. Its
+//! operations depend on nothing but the frames pushed into it, in order; the same frames
+//! make the same batch, which is what allows a refused batch to be taken apart again.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::Sequence;
+use super::decimal::Decimal;
+use super::frame::{Frame, Row};
+use super::table::{Column, ColumnRole, Mode, RowKind, Shape, TableId, TableSpec};
+use super::value::Value;
+
+/// Bytes of the log that stay where they are while anyone holds them.
+pub type LogBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// The log holds something that is no frame of known shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log holds bytes that are no frame at row {0}")]
+pub struct CorruptFrame(pub Sequence);
+
+/// Where a value or row begins.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: u32,
+    offset: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    At(Place),
+    Sum(u32),
+}
+
+/// A merged row's columns.
+#[derive(Debug, Clone)]
+struct Cells {
+    columns: Arc<[Column]>,
+    cells: Vec<Cell>,
+    sums: Vec<Decimal>,
+}
+
+#[derive(Debug)]
+struct KeyedRow {
+    first: Sequence,
+    last: Sequence,
+    /// The row's key columns, when the row is deleted before anything else happens to it.
+    deleted: Option<Cells>,
+    put: Option<Cells>,
+}
+
+#[derive(Debug)]
+struct InsertedRow {
+    sequence: Sequence,
+    shape: Arc<Shape>,
+    values: Place,
+}
+
+/// A frame of the batch: one row or one atomic group.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    first: Sequence,
+    last: Sequence,
+    frame: Place,
+}
+
+/// The changes of one database table.
+#[derive(Debug)]
+pub struct TableBatch {
+    /// The declaration.
+    pub spec: Arc<TableSpec>,
+    /// The declaration's number.
+    pub table_id: TableId,
+    /// The database table, its template filled in.
+    pub name: String,
+    inserted: Vec<Option<InsertedRow>>,
+    /// Rows of `inserted` that a later deletion in the same batch took away.
+    removed: usize,
+    inserted_by_key: HashMap<Box<[u8]>, Vec<usize>>,
+    keyed: IndexMap<Box<[u8]>, KeyedRow>,
+}
+
+/// A run of the log, merged.
+#[derive(Debug)]
+pub struct Batch {
+    first: Sequence,
+    last: Sequence,
+    bytes: u64,
+    groups: Vec<Group>,
+    sources: Vec<Source>,
+    tables: Vec<TableBatch>,
+    by_name: HashMap<(TableId, Box<[u8]>), usize>,
+    added: Vec<u64>,
+    operations: usize,
+}
+
+struct Source(LogBytes);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Source({} bytes)", self.bytes().len())
+    }
+}
+
+impl Source {
+    fn bytes(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Batch {
+    /// An empty batch for what follows row `previous`.
+    #[must_use]
+    pub fn after(previous: Sequence) -> Self {
+        Self {
+            first: previous.next(),
+            last: previous,
+            bytes: 0,
+            groups: Vec::new(),
+            sources: Vec::new(),
+            tables: Vec::new(),
+            by_name: HashMap::new(),
+            added: Vec::new(),
+            operations: 0,
+        }
+    }
+
+    /// Its first row.
+    #[must_use]
+    pub fn first(&self) -> Sequence {
+        self.first
+    }
+
+    /// Its last row; before [`Batch::first`] while it is empty.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// The checkpoint this batch builds on.
+    #[must_use]
+    pub fn previous(&self) -> Sequence {
+        Sequence(self.first.0 - 1)
+    }
+
+    /// How many rows were added, before merging.
+    #[must_use]
+    pub fn rows_added(&self) -> u64 {
+        self.last.0 - self.previous().0
+    }
+
+    /// How many rows were added to a table, before merging.
+    #[must_use]
+    pub fn rows_added_to(&self, table: TableId) -> u64 {
+        self.added.get(table.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// How many rows remain after merging.
+    #[must_use]
+    pub fn rows_merged(&self) -> usize {
+        self.operations
+    }
+
+    /// Bytes of the log it holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many atomic groups it holds; a row outside a transaction is a group of its own.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// First and last row of a group.
+    #[must_use]
+    pub fn group_rows(&self, group: usize) -> Option<(Sequence, Sequence)> {
+        self.groups.get(group).map(|g| (g.first, g.last))
+    }
+
+    /// The changed tables, in declared order, filled names in byte order.
+    pub fn tables(&self) -> impl Iterator<Item = &TableBatch> {
+        let mut tables: Vec<_> = self.tables.iter().filter(|t| t.operation_count() > 0).collect();
+        tables.sort_by(|a, b| (a.table_id.0, &a.name).cmp(&(b.table_id.0, &b.name)));
+        tables.into_iter()
+    }
+
+    /// How many merged rows a declared table has.
+    #[must_use]
+    pub fn rows_merged_of(&self, table: TableId) -> usize {
+        self.tables.iter().filter(|t| t.table_id == table).map(TableBatch::operation_count).sum()
+    }
+
+    /// Merges the frame at `offset` of `source`; returns the frame's length.
+    ///
+    /// # Errors
+    /// When there is no whole frame of known shapes, or it is not the next one.
+    pub fn push(&mut self, source: &LogBytes, offset: usize, shapes: &[Arc<Shape>]) -> Result<usize, CorruptFrame> {
+        let corrupt = CorruptFrame(self.last.next());
+        let at = self.source_index(source);
+        let bytes = (**source).as_ref();
+        let frame = bytes.get(offset..).and_then(Frame::decode).ok_or(corrupt)?;
+        if frame.first != self.last.next() {
+            return Err(corrupt);
+        }
+        let place = |offset: usize| Place { source: at, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
+        let mut sequence = frame.first;
+        for row in frame.rows() {
+            let shape = shapes.get(row.shape.0 as usize).ok_or(corrupt)?;
+            self.push_row(&row, place(offset + row.offset), shape, sequence).ok_or(corrupt)?;
+            sequence = sequence.next();
+        }
+        if sequence != frame.last().next() {
+            return Err(corrupt);
+        }
+        self.groups.push(Group { first: frame.first, last: frame.last(), frame: place(offset) });
+        self.last = frame.last();
+        self.bytes += frame.total_len() as u64;
+        Ok(frame.total_len())
+    }
+
+    /// The batch of some of this one's groups alone.
+    ///
+    /// # Errors
+    /// When the log no longer reads as it did.
+    pub fn subset(&self, groups: Range<usize>, shapes: &[Arc<Shape>]) -> Result<Self, CorruptFrame> {
+        let groups = self.groups.get(groups).unwrap_or_default();
+        let previous = groups.first().map_or(self.last, |g| Sequence(g.first.0 - 1));
+        let mut batch = Self::after(previous);
+        for group in groups {
+            let source = &self.sources[group.frame.source as usize].0;
+            batch.push(source, group.frame.offset as usize, shapes)?;
+        }
+        Ok(batch)
+    }
+
+    fn source_index(&mut self, source: &LogBytes) -> u32 {
+        let known = self.sources.iter().rposition(|s| Arc::ptr_eq(&s.0, source));
+        let at = known.unwrap_or_else(|| {
+            self.sources.push(Source(Arc::clone(source)));
+            self.sources.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn push_row(&mut self, row: &Row<'_>, at: Place, shape: &Arc<Shape>, sequence: Sequence) -> Option<()> {
+        let mut fields = Vec::with_capacity(shape.fields.len());
+        let mut rest = row.values;
+        for _ in &shape.fields {
+            let offset = at.offset + u32::try_from(row.values.len() - rest.len()).ok()?;
+            let (value, after) = Value::decode(rest)?;
+            fields.push((value, Place { offset, ..at }));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return None;
+        }
+        let index = self.table_index(shape, &fields)?;
+        let table = shape.table_id.0 as usize;
+        if self.added.len() <= table {
+            self.added.resize(table + 1, 0);
+        }
+        self.added[table] += 1;
+        let key = key_of(shape, &fields)?;
+        let target = &mut self.tables[index];
+        let before = target.operation_count();
+        match (shape.kind, shape.table.mode) {
+            (RowKind::Delete, _) => target.delete(key, shape, &fields, sequence),
+            (RowKind::Put, Mode::Insert) => target.insert(key, shape, at, sequence),
+            (RowKind::Put, _) => target.merge(key, shape, &fields, sequence, &self.sources)?,
+        }
+        self.operations = self.operations + target.operation_count() - before;
+        Some(())
+    }
+
+    fn table_index(&mut self, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Option<usize> {
+        let mut name = Vec::new();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for at in &shape.template_fields {
+            parts.push(template_text(&fields.get(*at)?.0)?);
+        }
+        shape.table.target.fill(parts.iter().map(Vec::as_slice), &mut name);
+        let entry = (shape.table_id, name.into_boxed_slice());
+        if let Some(index) = self.by_name.get(&entry) {
+            return Some(*index);
+        }
+        let index = self.tables.len();
+        self.tables.push(TableBatch {
+            spec: Arc::clone(&shape.table),
+            table_id: shape.table_id,
+            name: String::from_utf8(entry.1.to_vec()).ok()?,
+            inserted: Vec::new(),
+            removed: 0,
+            inserted_by_key: HashMap::new(),
+            keyed: IndexMap::new(),
+        });
+        self.by_name.insert(entry, index);
+        Some(index)
+    }
+
+    /// What the batch would do to one row: see [`Found`].
+    #[must_use]
+    pub fn find(&self, table: TableId, name: &[u8], key: &[u8]) -> Option<Found<'_>> {
+        let index = self.by_name.get(&(table, Box::from(name)))?;
+        let table = &self.tables[*index];
+        if let Some(at) = table.inserted_by_key.get(key).and_then(|all| all.last()) {
+            let row = table.inserted.get(*at)?.as_ref()?;
+            return Some(Found { replaces: true, columns: self.inserted_columns(row).collect() });
+        }
+        let row = table.keyed.get(key)?;
+        let columns = row.put.iter().flat_map(|put| self.columns_of(put)).collect();
+        Some(Found { replaces: row.deleted.is_some(), columns })
+    }
+
+    fn columns_of<'a>(&'a self, cells: &'a Cells) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
+        cells.columns.iter().zip(&cells.cells).map(|(column, cell)| (column, self.cell(cells, *cell)))
+    }
+
+    fn cell<'a>(&'a self, cells: &'a Cells, cell: Cell) -> CellValue<'a> {
+        match cell {
+            Cell::Sum(at) => CellValue::Sum(&cells.sums[at as usize]),
+            Cell::At(place) => CellValue::Value(value_at(&self.sources, place)),
+        }
+    }
+
+    fn inserted_columns<'a>(&'a self, row: &'a InsertedRow) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
+        let mut rest = &self.sources[row.values.source as usize].bytes()[row.values.offset as usize..];
+        row.shape.fields.iter().filter_map(move |field| {
+            let (value, after) = Value::decode(rest)?;
+            rest = after;
+            field.column.map(|at| (&row.shape.columns[at], CellValue::Value(value)))
+        })
+    }
+
+    /// A table's operations: deletions first, then the rest, each sorted by key; rows to
+    /// insert in the order they were added.
+    #[must_use]
+    pub fn operations<'a>(&'a self, table: &'a TableBatch) -> Vec<Operation<'a>> {
+        let mut keyed: Vec<_> = table.keyed.iter().collect();
+        keyed.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        let change = match table.spec.mode {
+            Mode::Insert | Mode::Upsert => Change::Upsert,
+            Mode::Update => Change::Update,
+            Mode::Delta => Change::Delta,
+        };
+        let deletes = keyed.iter().filter_map(|(_, row)| {
+            row.deleted.as_ref().map(|cells| self.operation(Change::Delete, row, cells))
+        });
+        let inserts = table.inserted.iter().flatten().map(|row| Operation {
+            change: Change::Insert,
+            first: row.sequence,
+            last: row.sequence,
+            columns: &row.shape.columns,
+            values: self.inserted_columns(row).map(|(_, value)| value).collect(),
+        });
+        let puts = keyed.iter().filter_map(|(_, row)| row.put.as_ref().map(|cells| self.operation(change, row, cells)));
+        deletes.chain(inserts).chain(puts).collect()
+    }
+
+    fn operation<'a>(&'a self, change: Change, row: &KeyedRow, cells: &'a Cells) -> Operation<'a> {
+        let values = cells.cells.iter().map(|cell| self.cell(cells, *cell)).collect();
+        Operation { change, first: row.first, last: row.last, columns: &cells.columns, values }
+    }
+}
+
+/// The kinds of statements an operation becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Delete by key; the row need not exist.
+    Delete,
+    /// Append.
+    Insert,
+    /// Insert or update by key.
+    Upsert,
+    /// Update by key.
+    Update,
+    /// Add to columns by key.
+    Delta,
+}
+
+/// One merged row, ready for a statement.
+#[derive(Debug)]
+pub struct Operation<'a> {
+    /// What to do.
+    pub change: Change,
+    /// The first row merged into it.
+    pub first: Sequence,
+    /// The last row merged into it.
+    pub last: Sequence,
+    /// Its columns; rows of one shape share one slice.
+    pub columns: &'a Arc<[Column]>,
+    /// One value a column.
+    pub values: Vec<CellValue<'a>>,
+}
+
+/// A merged column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CellValue<'a> {
+    /// The last value given.
+    Value(Value<'a>),
+    /// The sum of the deltas given.
+    Sum(&'a Decimal),
+}
+
+/// A pending row.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Whether what was there before, in the database or in an older batch, is gone.
+    pub replaces: bool,
+    /// The pending columns; empty for a pending deletion.
+    pub columns: Vec<(&'a Column, CellValue<'a>)>,
+}
+
+impl TableBatch {
+    /// A row deleted and written again is two statements but one row.
+    fn operation_count(&self) -> usize {
+        self.keyed.len() + self.inserted.len() - self.removed
+    }
+
+    fn insert(&mut self, key: Vec<u8>, shape: &Arc<Shape>, values: Place, sequence: Sequence) {
+        if !shape.key_fields.is_empty() {
+            self.inserted_by_key.entry(key.into_boxed_slice()).or_default().push(self.inserted.len());
+        }
+        self.inserted.push(Some(InsertedRow { sequence, shape: Arc::clone(shape), values }));
+    }
+
+    fn delete(&mut self, key: Vec<u8>, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)], sequence: Sequence) {
+        for at in self.inserted_by_key.remove(&key[..]).unwrap_or_default() {
+            self.inserted[at] = None;
+            self.removed += 1;
+        }
+        let deleted = Some(Cells::new(shape, fields));
+        let row = KeyedRow { first: sequence, last: sequence, deleted, put: None };
+        match self.keyed.entry(key.into_boxed_slice()) {
+            indexmap::map::Entry::Occupied(mut entry) => {
+                let first = entry.get().first;
+                entry.insert(KeyedRow { first, ..row });
+            }
+            indexmap::map::Entry::Vacant(entry) => {
+                entry.insert(row);
+            }
+        }
+    }
+
+    fn merge(
+        &mut self,
+        key: Vec<u8>,
+        shape: &Arc<Shape>,
+        fields: &[(Value<'_>, Place)],
+        sequence: Sequence,
+        sources: &[Source],
+    ) -> Option<()> {
+        let entry = self.keyed.entry(key.into_boxed_slice());
+        let row = entry.or_insert_with(|| KeyedRow { first: sequence, last: sequence, deleted: None, put: None });
+        row.last = sequence;
+        match &mut row.put {
+            None => row.put = Some(Cells::new(shape, fields)),
+            Some(put) => {
+                if let Some(at) = shape.version_field
+                    && put.is_newer_than(&fields.get(at)?.0, sources)
+                {
+                    return Some(());
+                }
+                put.merge(shape, fields)?;
+            }
+        }
+        Some(())
+    }
+}
+
+impl Cells {
+    fn new(shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Self {
+        let mut sums = Vec::new();
+        let written = shape.fields.iter().zip(fields).filter(|(field, _)| field.column.is_some());
+        let cells = written
+            .map(|(field, (value, place))| match value.to_decimal().filter(|_| field.is_delta) {
+                Some(amount) => {
+                    sums.push(amount);
+                    Cell::Sum(u32::try_from(sums.len() - 1).unwrap_or(u32::MAX))
+                }
+                None => Cell::At(*place),
+            })
+            .collect();
+        Self { columns: Arc::clone(&shape.columns), cells, sums }
+    }
+
+    /// Lays a later row over this one: last value wins, deltas are summed.
+    fn merge(&mut self, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Option<()> {
+        let same = Arc::ptr_eq(&self.columns, &shape.columns);
+        for (field, (value, place)) in shape.fields.iter().zip(fields) {
+            let Some(column) = field.column else { continue };
+            let here = if same {
+                column
+            } else {
+                let name = &shape.columns[column].name;
+                match self.columns.iter().position(|c| c.name == *name) {
+                    Some(here) => here,
+                    None => self.append(&shape.columns[column]),
+                }
+            };
+            if !field.is_delta {
+                self.set(here, Cell::At(*place));
+                continue;
+            }
+            let amount = value.to_decimal()?;
+            match self.cells.get(here).copied() {
+                Some(Cell::Sum(at)) => self.sums[at as usize].add_assign(&amount),
+                _ => {
+                    self.sums.push(amount);
+                    self.set(here, Cell::Sum(u32::try_from(self.sums.len() - 1).ok()?));
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn append(&mut self, column: &Column) -> usize {
+        self.columns = self.columns.iter().chain([column]).cloned().collect();
+        self.columns.len() - 1
+    }
+
+    fn set(&mut self, at: usize, cell: Cell) {
+        if at < self.cells.len() {
+            self.cells[at] = cell;
+        } else {
+            self.cells.push(cell);
+        }
+    }
+
+    fn is_newer_than(&self, version: &Value<'_>, sources: &[Source]) -> bool {
+        let own = self.columns.iter().position(|c| c.role == ColumnRole::Version);
+        let Some(Cell::At(place)) = own.and_then(|at| self.cells.get(at)).copied() else { return false };
+        compare_versions(&value_at(sources, place), version).is_gt()
+    }
+}
+
+/// Numbers as numbers, anything else as text.
+fn compare_versions(a: &Value<'_>, b: &Value<'_>) -> std::cmp::Ordering {
+    use std::cmp::Ordering;
+    if let (Value::Int(a), Value::Int(b)) = (a, b) {
+        return a.cmp(b);
+    }
+    if let (Some(mut a), Some(b)) = (a.to_decimal(), b.to_decimal()) {
+        a.add_assign(&b.negated());
+        return if a.is_zero() { Ordering::Equal } else if a.is_negative() { Ordering::Less } else { Ordering::Greater };
+    }
+    let text = |value: &Value<'_>| {
+        let mut key = Vec::new();
+        let _ = value.append_key(&mut key);
+        key.get(4..).map(<[u8]>::to_vec).unwrap_or_default()
+    };
+    text(a).cmp(&text(b))
+}
+
+fn value_at(sources: &[Source], place: Place) -> Value<'_> {
+    let bytes = sources[place.source as usize].bytes();
+    // The place was read once already when the row was merged, and segments do not change.
+    bytes.get(place.offset as usize..).and_then(Value::decode).map_or(Value::Null, |(value, _)| value)
+}
+
+fn key_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(16 * shape.key_fields.len());
+    for at in &shape.key_fields {
+        if !fields.get(*at)?.0.append_key(&mut key) {
+            return None;
+        }
+    }
+    Some(key)
+}
+
+/// The text by which a value fills a table's name.
+#[must_use]
+pub fn template_text(value: &Value<'_>) -> Option<Vec<u8>> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes.to_vec()),
+        Value::Int(n) => Some(n.to_string().into_bytes()),
+        Value::Null | Value::Bool(_) | Value::Float(_) => None,
+    }
+}

@@ -1,0 +1,150 @@
+//! Frames: how rows and atomic groups lie in the log.
+//!
+//! | offset | size | field, little endian |
+//! |---|---|---|
+//! | 0 | 4 | payload length in bytes |
+//! | 4 | 4 | checksum of the payload; 0 while the log is not on disk |
+//! | 8 | 8 | sequence of the first row |
+//! | 16 | 4 | number of rows |
+//! | 20 | 4 | reserved, 0 |
+//! | 24 | … | rows: 4 bytes length of what follows, 4 bytes shape, then one value a field |
+//!
+//! A frame is one row or one atomic group; it is in the log whole or not at all.
+
+use super::Sequence;
+use super::table::ShapeId;
+use super::value::Value;
+
+/// Bytes before a frame's rows.
+pub const HEADER_LEN: usize = 24;
+/// Bytes before a row's values.
+pub const ROW_HEADER_LEN: usize = 8;
+
+/// Bytes a row of these values takes, its header included.
+#[must_use]
+pub fn row_len(values: &[Value<'_>]) -> usize {
+    ROW_HEADER_LEN + values.iter().map(Value::encoded_len).sum::<usize>()
+}
+
+/// Writes a row at the front of `out`, which must be [`row_len`] long or longer.
+#[inline]
+pub fn encode_row<'b>(out: &'b mut [u8], shape: ShapeId, values: &[Value<'_>], length: usize) -> &'b mut [u8] {
+    let body = u32::try_from(length - 4).unwrap_or(u32::MAX);
+    out[..4].copy_from_slice(&body.to_le_bytes());
+    out[4..8].copy_from_slice(&shape.0.to_le_bytes());
+    let mut rest = &mut out[ROW_HEADER_LEN..];
+    for value in values {
+        rest = value.encode(rest);
+    }
+    rest
+}
+
+/// Writes a frame's header at the front of `out`.
+#[inline]
+pub fn encode_header(out: &mut [u8], payload: usize, first: Sequence, rows: u32) {
+    let payload = u32::try_from(payload).unwrap_or(u32::MAX);
+    out[..4].copy_from_slice(&payload.to_le_bytes());
+    out[4..8].copy_from_slice(&[0; 4]);
+    out[8..16].copy_from_slice(&first.0.to_le_bytes());
+    out[16..20].copy_from_slice(&rows.to_le_bytes());
+    out[20..24].copy_from_slice(&[0; 4]);
+}
+
+/// A frame as it lies in a segment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frame<'a> {
+    /// Sequence of its first row.
+    pub first: Sequence,
+    /// How many rows it has; never 0.
+    pub rows: u32,
+    /// The rows.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the frame at the front of `bytes`. `None` when there is none, or not all of it.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let length = usize::try_from(word(0)).ok()?;
+        let rows = word(16);
+        let first = u64::from(word(8)) | u64::from(word(12)) << 32;
+        let payload = rest.get(..length)?;
+        (rows > 0 && length > 0).then_some(Self { first: Sequence(first), rows, payload })
+    }
+
+    /// Sequence of its last row.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        Sequence(self.first.0 + u64::from(self.rows) - 1)
+    }
+
+    /// Bytes from this frame's start to the next one's.
+    #[must_use]
+    pub fn total_len(&self) -> usize {
+        HEADER_LEN + self.payload.len()
+    }
+
+    /// The rows, each with the offset of its values from the frame's start. Ends early
+    /// when the payload is no list of rows; [`Batch::push`](super::batch::Batch::push)
+    /// compares the count.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        let payload = self.payload;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let rest = payload.get(at..)?;
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            let body = rest.get(..length)?;
+            let (shape, values) = body.split_first_chunk::<4>()?;
+            let offset = HEADER_LEN + at + ROW_HEADER_LEN;
+            at += 4 + length;
+            Some(Row { shape: ShapeId(u32::from_le_bytes(*shape)), values, offset })
+        })
+    }
+}
+
+/// One row of a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Its shape.
+    pub shape: ShapeId,
+    /// Its encoded values.
+    pub values: &'a [u8],
+    /// Where they begin, counted from the frame's start.
+    pub offset: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_without_a_panic(bytes in any::<Vec<u8>>()) {
+            if let Some(frame) = Frame::decode(&bytes) {
+                prop_assert!(frame.rows().count() <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_reads_back_and_a_torn_one_is_not_there() {
+        let values = [Value::Int(7), Value::Bytes(b"abc")];
+        let length = row_len(&values);
+        let mut bytes = vec![0; HEADER_LEN + 2 * length];
+        encode_header(&mut bytes, 2 * length, Sequence(41), 2);
+        let rest = encode_row(&mut bytes[HEADER_LEN..], ShapeId(3), &values, length);
+        encode_row(rest, ShapeId(4), &values, length);
+        let frame = Frame::decode(&bytes).unwrap();
+        assert_eq!((frame.first, frame.last(), frame.total_len()), (Sequence(41), Sequence(42), bytes.len()));
+        let rows: Vec<_> = frame.rows().collect();
+        assert_eq!(rows.iter().map(|r| r.shape.0).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(Value::decode(&bytes[rows[1].offset..]).unwrap().0, Value::Int(7));
+        assert_eq!(Frame::decode(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Frame::decode(&[0; 64]), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! One column's value and its bytes in the log.
+//!
+//! | tag | value | payload, little endian |
+//! |---|---|---|
+//! | 0 | null | none |
+//! | 1, 2 | false, true | none |
+//! | 3 | integer | 8 bytes, two's complement |
+//! | 4 | float | 8 bytes, IEEE 754 |
+//! | 5 | bytes | 4 bytes length, then the bytes |
+//!
+//! A delta is stored as the integer or text it was given as, after `Decimal::parse` has
+//! accepted it; sums exist only in the merger.
+
+use super::decimal::Decimal;
+
+/// A column's value, borrowed from PHP's memory or from the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// SQL NULL.
+    Null,
+    /// Written as 0 or 1.
+    Bool(bool),
+    /// A PHP int.
+    Int(i64),
+    /// A PHP float; never in a delta column or key.
+    Float(f64),
+    /// A PHP string, any bytes.
+    Bytes(&'a [u8]),
+}
+
+const TAG_NULL: u8 = 0;
+const TAG_FALSE: u8 = 1;
+const TAG_TRUE: u8 = 2;
+const TAG_INT: u8 = 3;
+const TAG_FLOAT: u8 = 4;
+const TAG_BYTES: u8 = 5;
+
+impl<'a> Value<'a> {
+    /// Bytes this value takes in the log.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) => 9,
+            Self::Bytes(bytes) => 5 + bytes.len(),
+        }
+    }
+
+    /// Writes the value at the front of `out` and returns what is left of it.
+    ///
+    /// # Panics
+    /// When `out` is shorter than [`Value::encoded_len`].
+    #[inline]
+    pub fn encode<'b>(&self, out: &'b mut [u8]) -> &'b mut [u8] {
+        match self {
+            Self::Null => put(out, &[TAG_NULL]),
+            Self::Bool(false) => put(out, &[TAG_FALSE]),
+            Self::Bool(true) => put(out, &[TAG_TRUE]),
+            Self::Int(n) => put(put(out, &[TAG_INT]), &n.to_le_bytes()),
+            Self::Float(x) => put(put(out, &[TAG_FLOAT]), &x.to_le_bytes()),
+            Self::Bytes(bytes) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                put(put(put(out, &[TAG_BYTES]), &length.to_le_bytes()), bytes)
+            }
+        }
+    }
+
+    /// Reads the value at the front of `bytes`; also returns what follows it. `None` when
+    /// the bytes are no value, or not all of one.
+    #[inline]
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&tag, rest) = bytes.split_first()?;
+        Some(match tag {
+            TAG_NULL => (Self::Null, rest),
+            TAG_FALSE => (Self::Bool(false), rest),
+            TAG_TRUE => (Self::Bool(true), rest),
+            TAG_INT => {
+                let (n, rest) = rest.split_first_chunk::<8>()?;
+                (Self::Int(i64::from_le_bytes(*n)), rest)
+            }
+            TAG_FLOAT => {
+                let (x, rest) = rest.split_first_chunk::<8>()?;
+                (Self::Float(f64::from_le_bytes(*x)), rest)
+            }
+            TAG_BYTES => {
+                let (length, rest) = rest.split_first_chunk::<4>()?;
+                let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+                let (bytes, rest) = rest.split_at_checked(length)?;
+                (Self::Bytes(bytes), rest)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The exact number this value stands for, if it stands for one.
+    #[must_use]
+    pub fn to_decimal(&self) -> Option<Decimal> {
+        match self {
+            Self::Int(n) => Some(Decimal::from_parts(i128::from(*n), 0)),
+            Self::Bytes(text) => Decimal::parse(text).ok(),
+            Self::Null | Self::Bool(_) | Self::Float(_) => None,
+        }
+    }
+
+    /// Appends the text by which keys are compared: `5` and `"5"` are one key.
+    /// `false` for null, which is no key.
+    #[must_use]
+    pub fn append_key(&self, key: &mut Vec<u8>) -> bool {
+        let start = key.len();
+        key.extend_from_slice(&[0; 4]);
+        match self {
+            Self::Null => return false,
+            Self::Bool(b) => key.push(b'0' + u8::from(*b)),
+            Self::Int(n) => append_int(key, *n),
+            Self::Float(x) => key.extend_from_slice(x.to_string().as_bytes()),
+            Self::Bytes(bytes) => key.extend_from_slice(bytes),
+        }
+        let length = u32::try_from(key.len() - start - 4).unwrap_or(u32::MAX);
+        key[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        true
+    }
+}
+
+/// Decimal digits without an allocation; keys are mostly integers.
+fn append_int(out: &mut Vec<u8>, n: i64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[inline]
+fn put<'b>(out: &'b mut [u8], bytes: &[u8]) -> &'b mut [u8] {
+    let (head, rest) = out.split_at_mut(bytes.len());
+    head.copy_from_slice(bytes);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(value: Value<'_>) -> Vec<u8> {
+        let mut key = Vec::new();
+        assert!(value.append_key(&mut key));
+        key
+    }
+
+    #[test]
+    fn a_key_is_the_same_under_both_types() {
+        for n in [0, 5, -5, i64::MAX, i64::MIN] {
+            assert_eq!(key(Value::Int(n)), key(Value::Bytes(n.to_string().as_bytes())));
+        }
+        assert!(!Value::Null.append_key(&mut Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn values_read_back_as_written(bytes in any::<Vec<u8>>(), n in any::<i64>(), x in -1e300..1e300f64) {
+            for value in [
+                Value::Null, Value::Bool(true), Value::Bool(false),
+                Value::Int(n), Value::Float(x), Value::Bytes(&bytes),
+            ] {
+                let mut out = vec![0; value.encoded_len()];
+                prop_assert!(value.encode(&mut out).is_empty());
+                prop_assert_eq!(Value::decode(&out), Some((value, &[][..])));
+            }
+        }
+
+        #[test]
+        fn any_bytes_decode_without_a_panic(bytes in any::<Vec<u8>>()) {
+            let mut rest = &bytes[..];
+            while let Some((_, after)) = Value::decode(rest) {
+                rest = after;
+            }
+        }
+    }
+}
