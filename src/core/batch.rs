@@ -186,7 +186,11 @@ impl Batch {
 
     /// The changed tables, in declared order, filled names in byte order.
     pub fn tables(&self) -> impl Iterator<Item = &TableBatch> {
-        let mut tables: Vec<_> = self.tables.iter().filter(|t| t.operation_count() > 0).collect();
+        let mut tables: Vec<_> = self
+            .tables
+            .iter()
+            .filter(|t| t.operation_count() > 0)
+            .collect();
         tables.sort_by(|a, b| (a.table_id.0, &a.name).cmp(&(b.table_id.0, &b.name)));
         tables.into_iter()
     }
@@ -194,14 +198,23 @@ impl Batch {
     /// How many merged rows a declared table has.
     #[must_use]
     pub fn rows_merged_of(&self, table: TableId) -> usize {
-        self.tables.iter().filter(|t| t.table_id == table).map(TableBatch::operation_count).sum()
+        self.tables
+            .iter()
+            .filter(|t| t.table_id == table)
+            .map(TableBatch::operation_count)
+            .sum()
     }
 
     /// Merges the frame at `offset` of `source`; returns the frame's length.
     ///
     /// # Errors
     /// When there is no whole frame of known shapes, or it is not the next one.
-    pub fn push(&mut self, source: &LogBytes, offset: usize, shapes: &[Arc<Shape>]) -> Result<usize, CorruptFrame> {
+    pub fn push(
+        &mut self,
+        source: &LogBytes,
+        offset: usize,
+        shapes: &[Arc<Shape>],
+    ) -> Result<usize, CorruptFrame> {
         let corrupt = CorruptFrame(self.last.next());
         let at = self.source_index(source);
         let bytes = (**source).as_ref();
@@ -209,17 +222,25 @@ impl Batch {
         if frame.first != self.last.next() {
             return Err(corrupt);
         }
-        let place = |offset: usize| Place { source: at, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
+        let place = |offset: usize| Place {
+            source: at,
+            offset: u32::try_from(offset).unwrap_or(u32::MAX),
+        };
         let mut sequence = frame.first;
         for row in frame.rows() {
             let shape = shapes.get(row.shape.0 as usize).ok_or(corrupt)?;
-            self.push_row(&row, place(offset + row.offset), shape, sequence).ok_or(corrupt)?;
+            self.push_row(&row, place(offset + row.offset), shape, sequence)
+                .ok_or(corrupt)?;
             sequence = sequence.next();
         }
         if sequence != frame.last().next() {
             return Err(corrupt);
         }
-        self.groups.push(Group { first: frame.first, last: frame.last(), frame: place(offset) });
+        self.groups.push(Group {
+            first: frame.first,
+            last: frame.last(),
+            frame: place(offset),
+        });
         self.last = frame.last();
         self.bytes += frame.total_len() as u64;
         Ok(frame.total_len())
@@ -229,15 +250,54 @@ impl Batch {
     ///
     /// # Errors
     /// When the log no longer reads as it did.
-    pub fn subset(&self, groups: Range<usize>, shapes: &[Arc<Shape>]) -> Result<Self, CorruptFrame> {
+    pub fn subset(
+        &self,
+        groups: Range<usize>,
+        shapes: &[Arc<Shape>],
+    ) -> Result<Self, CorruptFrame> {
         let groups = self.groups.get(groups).unwrap_or_default();
-        let previous = groups.first().map_or(self.last, |g| Sequence(g.first.0 - 1));
+        let previous = groups
+            .first()
+            .map_or(self.last, |g| Sequence(g.first.0 - 1));
         let mut batch = Self::after(previous);
         for group in groups {
             let source = &self.sources[group.frame.source as usize].0;
             batch.push(source, group.frame.offset as usize, shapes)?;
         }
         Ok(batch)
+    }
+
+    /// The rows of a group as they were added.
+    #[must_use]
+    pub fn rows_of_group<'a>(
+        &'a self,
+        group: usize,
+        shapes: &'a [Arc<Shape>],
+    ) -> Vec<GroupRow<'a>> {
+        let Some(group) = self.groups.get(group) else {
+            return Vec::new();
+        };
+        let bytes = self.sources[group.frame.source as usize].bytes();
+        let frame = bytes
+            .get(group.frame.offset as usize..)
+            .and_then(Frame::decode);
+        let rows = frame.into_iter().flat_map(|frame| frame.rows());
+        rows.filter_map(|row| {
+            let shape = shapes.get(row.shape.0 as usize)?;
+            let mut rest = row.values;
+            let fields = shape.fields.iter().map_while(|field| {
+                let (value, after) = Value::decode(rest)?;
+                rest = after;
+                Some((&*field.name, value))
+            });
+            let fields = fields.collect();
+            Some(GroupRow {
+                table: &shape.table.name,
+                kind: shape.kind,
+                fields,
+            })
+        })
+        .collect()
     }
 
     fn source_index(&mut self, source: &LogBytes) -> u32 {
@@ -249,7 +309,13 @@ impl Batch {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
-    fn push_row(&mut self, row: &Row<'_>, at: Place, shape: &Arc<Shape>, sequence: Sequence) -> Option<()> {
+    fn push_row(
+        &mut self,
+        row: &Row<'_>,
+        at: Place,
+        shape: &Arc<Shape>,
+        sequence: Sequence,
+    ) -> Option<()> {
         let mut fields = Vec::with_capacity(shape.fields.len());
         let mut rest = row.values;
         for _ in &shape.fields {
@@ -285,7 +351,10 @@ impl Batch {
         for at in &shape.template_fields {
             parts.push(template_text(&fields.get(*at)?.0)?);
         }
-        shape.table.target.fill(parts.iter().map(Vec::as_slice), &mut name);
+        shape
+            .table
+            .target
+            .fill(parts.iter().map(Vec::as_slice), &mut name);
         let entry = (shape.table_id, name.into_boxed_slice());
         if let Some(index) = self.by_name.get(&entry) {
             return Some(*index);
@@ -311,15 +380,32 @@ impl Batch {
         let table = &self.tables[*index];
         if let Some(at) = table.inserted_by_key.get(key).and_then(|all| all.last()) {
             let row = table.inserted.get(*at)?.as_ref()?;
-            return Some(Found { replaces: true, columns: self.inserted_columns(row).collect() });
+            return Some(Found {
+                replaces: true,
+                columns: self.inserted_columns(row).collect(),
+            });
         }
         let row = table.keyed.get(key)?;
-        let columns = row.put.iter().flat_map(|put| self.columns_of(put)).collect();
-        Some(Found { replaces: row.deleted.is_some(), columns })
+        let columns = row
+            .put
+            .iter()
+            .flat_map(|put| self.columns_of(put))
+            .collect();
+        Some(Found {
+            replaces: row.deleted.is_some(),
+            columns,
+        })
     }
 
-    fn columns_of<'a>(&'a self, cells: &'a Cells) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
-        cells.columns.iter().zip(&cells.cells).map(|(column, cell)| (column, self.cell(cells, *cell)))
+    fn columns_of<'a>(
+        &'a self,
+        cells: &'a Cells,
+    ) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
+        cells
+            .columns
+            .iter()
+            .zip(&cells.cells)
+            .map(|(column, cell)| (column, self.cell(cells, *cell)))
     }
 
     fn cell<'a>(&'a self, cells: &'a Cells, cell: Cell) -> CellValue<'a> {
@@ -329,12 +415,18 @@ impl Batch {
         }
     }
 
-    fn inserted_columns<'a>(&'a self, row: &'a InsertedRow) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
-        let mut rest = &self.sources[row.values.source as usize].bytes()[row.values.offset as usize..];
+    fn inserted_columns<'a>(
+        &'a self,
+        row: &'a InsertedRow,
+    ) -> impl Iterator<Item = (&'a Column, CellValue<'a>)> {
+        let mut rest =
+            &self.sources[row.values.source as usize].bytes()[row.values.offset as usize..];
         row.shape.fields.iter().filter_map(move |field| {
             let (value, after) = Value::decode(rest)?;
             rest = after;
-            field.column.map(|at| (&row.shape.columns[at], CellValue::Value(value)))
+            field
+                .column
+                .map(|at| (&row.shape.columns[at], CellValue::Value(value)))
         })
     }
 
@@ -350,7 +442,9 @@ impl Batch {
             Mode::Delta => Change::Delta,
         };
         let deletes = keyed.iter().filter_map(|(_, row)| {
-            row.deleted.as_ref().map(|cells| self.operation(Change::Delete, row, cells))
+            row.deleted
+                .as_ref()
+                .map(|cells| self.operation(Change::Delete, row, cells))
         });
         let inserts = table.inserted.iter().flatten().map(|row| Operation {
             change: Change::Insert,
@@ -359,14 +453,39 @@ impl Batch {
             columns: &row.shape.columns,
             values: self.inserted_columns(row).map(|(_, value)| value).collect(),
         });
-        let puts = keyed.iter().filter_map(|(_, row)| row.put.as_ref().map(|cells| self.operation(change, row, cells)));
+        let puts = keyed.iter().filter_map(|(_, row)| {
+            row.put
+                .as_ref()
+                .map(|cells| self.operation(change, row, cells))
+        });
         deletes.chain(inserts).chain(puts).collect()
     }
 
     fn operation<'a>(&'a self, change: Change, row: &KeyedRow, cells: &'a Cells) -> Operation<'a> {
-        let values = cells.cells.iter().map(|cell| self.cell(cells, *cell)).collect();
-        Operation { change, first: row.first, last: row.last, columns: &cells.columns, values }
+        let values = cells
+            .cells
+            .iter()
+            .map(|cell| self.cell(cells, *cell))
+            .collect();
+        Operation {
+            change,
+            first: row.first,
+            last: row.last,
+            columns: &cells.columns,
+            values,
+        }
     }
+}
+
+/// A row as it was added, before merging.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupRow<'a> {
+    /// The declared table.
+    pub table: &'a str,
+    /// `add` or `delete`.
+    pub kind: RowKind,
+    /// Its fields.
+    pub fields: Vec<(&'a str, Value<'a>)>,
 }
 
 /// The kinds of statements an operation becomes.
@@ -425,18 +544,36 @@ impl TableBatch {
 
     fn insert(&mut self, key: Vec<u8>, shape: &Arc<Shape>, values: Place, sequence: Sequence) {
         if !shape.key_fields.is_empty() {
-            self.inserted_by_key.entry(key.into_boxed_slice()).or_default().push(self.inserted.len());
+            self.inserted_by_key
+                .entry(key.into_boxed_slice())
+                .or_default()
+                .push(self.inserted.len());
         }
-        self.inserted.push(Some(InsertedRow { sequence, shape: Arc::clone(shape), values }));
+        self.inserted.push(Some(InsertedRow {
+            sequence,
+            shape: Arc::clone(shape),
+            values,
+        }));
     }
 
-    fn delete(&mut self, key: Vec<u8>, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)], sequence: Sequence) {
+    fn delete(
+        &mut self,
+        key: Vec<u8>,
+        shape: &Arc<Shape>,
+        fields: &[(Value<'_>, Place)],
+        sequence: Sequence,
+    ) {
         for at in self.inserted_by_key.remove(&key[..]).unwrap_or_default() {
             self.inserted[at] = None;
             self.removed += 1;
         }
         let deleted = Some(Cells::new(shape, fields));
-        let row = KeyedRow { first: sequence, last: sequence, deleted, put: None };
+        let row = KeyedRow {
+            first: sequence,
+            last: sequence,
+            deleted,
+            put: None,
+        };
         match self.keyed.entry(key.into_boxed_slice()) {
             indexmap::map::Entry::Occupied(mut entry) => {
                 let first = entry.get().first;
@@ -457,7 +594,12 @@ impl TableBatch {
         sources: &[Source],
     ) -> Option<()> {
         let entry = self.keyed.entry(key.into_boxed_slice());
-        let row = entry.or_insert_with(|| KeyedRow { first: sequence, last: sequence, deleted: None, put: None });
+        let row = entry.or_insert_with(|| KeyedRow {
+            first: sequence,
+            last: sequence,
+            deleted: None,
+            put: None,
+        });
         row.last = sequence;
         match &mut row.put {
             None => row.put = Some(Cells::new(shape, fields)),
@@ -477,17 +619,27 @@ impl TableBatch {
 impl Cells {
     fn new(shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Self {
         let mut sums = Vec::new();
-        let written = shape.fields.iter().zip(fields).filter(|(field, _)| field.column.is_some());
+        let written = shape
+            .fields
+            .iter()
+            .zip(fields)
+            .filter(|(field, _)| field.column.is_some());
         let cells = written
-            .map(|(field, (value, place))| match value.to_decimal().filter(|_| field.is_delta) {
-                Some(amount) => {
-                    sums.push(amount);
-                    Cell::Sum(u32::try_from(sums.len() - 1).unwrap_or(u32::MAX))
-                }
-                None => Cell::At(*place),
-            })
+            .map(
+                |(field, (value, place))| match value.to_decimal().filter(|_| field.is_delta) {
+                    Some(amount) => {
+                        sums.push(amount);
+                        Cell::Sum(u32::try_from(sums.len() - 1).unwrap_or(u32::MAX))
+                    }
+                    None => Cell::At(*place),
+                },
+            )
             .collect();
-        Self { columns: Arc::clone(&shape.columns), cells, sums }
+        Self {
+            columns: Arc::clone(&shape.columns),
+            cells,
+            sums,
+        }
     }
 
     /// Lays a later row over this one: last value wins, deltas are summed.
@@ -534,21 +686,33 @@ impl Cells {
     }
 
     fn is_newer_than(&self, version: &Value<'_>, sources: &[Source]) -> bool {
-        let own = self.columns.iter().position(|c| c.role == ColumnRole::Version);
-        let Some(Cell::At(place)) = own.and_then(|at| self.cells.get(at)).copied() else { return false };
+        let own = self
+            .columns
+            .iter()
+            .position(|c| c.role == ColumnRole::Version);
+        let Some(Cell::At(place)) = own.and_then(|at| self.cells.get(at)).copied() else {
+            return false;
+        };
         compare_versions(&value_at(sources, place), version).is_gt()
     }
 }
 
 /// Numbers as numbers, anything else as text.
-fn compare_versions(a: &Value<'_>, b: &Value<'_>) -> std::cmp::Ordering {
+#[must_use]
+pub fn compare_versions(a: &Value<'_>, b: &Value<'_>) -> std::cmp::Ordering {
     use std::cmp::Ordering;
     if let (Value::Int(a), Value::Int(b)) = (a, b) {
         return a.cmp(b);
     }
     if let (Some(mut a), Some(b)) = (a.to_decimal(), b.to_decimal()) {
         a.add_assign(&b.negated());
-        return if a.is_zero() { Ordering::Equal } else if a.is_negative() { Ordering::Less } else { Ordering::Greater };
+        return if a.is_zero() {
+            Ordering::Equal
+        } else if a.is_negative() {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        };
     }
     let text = |value: &Value<'_>| {
         let mut key = Vec::new();
@@ -561,7 +725,10 @@ fn compare_versions(a: &Value<'_>, b: &Value<'_>) -> std::cmp::Ordering {
 fn value_at(sources: &[Source], place: Place) -> Value<'_> {
     let bytes = sources[place.source as usize].bytes();
     // The place was read once already when the row was merged, and segments do not change.
-    bytes.get(place.offset as usize..).and_then(Value::decode).map_or(Value::Null, |(value, _)| value)
+    bytes
+        .get(place.offset as usize..)
+        .and_then(Value::decode)
+        .map_or(Value::Null, |(value, _)| value)
 }
 
 fn key_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Vec<u8>> {

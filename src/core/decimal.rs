@@ -47,12 +47,18 @@ pub enum DecimalError {
 
 impl Decimal {
     /// Zero, the sum of nothing.
-    pub const ZERO: Self = Self { unscaled: Unscaled::Small(0), scale: 0 };
+    pub const ZERO: Self = Self {
+        unscaled: Unscaled::Small(0),
+        scale: 0,
+    };
 
     /// `unscaled / 10^scale` from its two parts.
     #[must_use]
     pub fn from_parts(unscaled: i128, scale: u8) -> Self {
-        Self { unscaled: Unscaled::Small(unscaled), scale }
+        Self {
+            unscaled: Unscaled::Small(unscaled),
+            scale,
+        }
     }
 
     /// The two parts, if the number is small enough to have them.
@@ -101,7 +107,10 @@ impl Decimal {
             return None;
         }
         let n = i128::from(if negative { -n } else { n });
-        Some(Self { unscaled: Unscaled::Small(n), scale })
+        Some(Self {
+            unscaled: Unscaled::Small(n),
+            scale,
+        })
     }
 
     fn parse_long(text: &[u8]) -> Result<Self, DecimalError> {
@@ -131,7 +140,9 @@ impl Decimal {
             return Err(DecimalError::Malformed);
         }
         // Position of the point counted from the left of `digits`, after the exponent.
-        let mut point = i64::try_from(integer.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+        let mut point = i64::try_from(integer.len())
+            .unwrap_or(i64::MAX)
+            .saturating_add(exponent);
         let leading = digits.iter().take_while(|d| **d == b'0').count();
         let mut digits = &digits[leading..];
         point -= i64::try_from(leading).unwrap_or(i64::MAX);
@@ -157,7 +168,10 @@ impl Decimal {
         written.resize(written.len() + zeros, b'0');
         let magnitude = BigInt::parse_bytes(&written, 10).ok_or(DecimalError::Malformed)?;
         let signed = if negative { -magnitude } else { magnitude };
-        Ok(Self::from_big(signed, u8::try_from(scale).unwrap_or(u8::MAX)))
+        Ok(Self::from_big(
+            signed,
+            u8::try_from(scale).unwrap_or(u8::MAX),
+        ))
     }
 
     fn from_big(n: BigInt, scale: u8) -> Self {
@@ -173,7 +187,10 @@ impl Decimal {
                 .zip(scaled(*b, scale - other.scale))
                 .and_then(|(a, b)| a.checked_add(b));
             if let Some(sum) = sum {
-                *self = Self { unscaled: Unscaled::Small(sum), scale };
+                *self = Self {
+                    unscaled: Unscaled::Small(sum),
+                    scale,
+                };
                 return;
             }
         }
@@ -196,7 +213,10 @@ impl Decimal {
         let text = self.to_string();
         let text = text.trim_start_matches('-');
         let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
-        (integer.trim_start_matches('0').len(), fraction.trim_end_matches('0').len())
+        (
+            integer.trim_start_matches('0').len(),
+            fraction.trim_end_matches('0').len(),
+        )
     }
 
     /// The number with its sign changed.
@@ -245,7 +265,11 @@ fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     }
     // Anything longer is out of bounds whatever the digits are.
     let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX).min(EXPONENT_MAX);
-    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+    Ok(if text.starts_with('-') {
+        -magnitude
+    } else {
+        magnitude
+    })
 }
 
 impl fmt::Display for Decimal {
@@ -253,7 +277,10 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (negative, digits) = match &self.unscaled {
             Unscaled::Small(n) => (*n < 0, n.unsigned_abs().to_string()),
-            Unscaled::Big(n) => (n.sign() == num_bigint::Sign::Minus, n.magnitude().to_string()),
+            Unscaled::Big(n) => (
+                n.sign() == num_bigint::Sign::Minus,
+                n.magnitude().to_string(),
+            ),
         };
         let sign = if negative { "-" } else { "" };
         let scale = usize::from(self.scale);
@@ -288,7 +315,10 @@ mod tests {
             ("1E3", "1000"),
             ("-2.50e+1", "-25"),
             ("0e99999999999999999999", "0"),
-            ("000000000000000000000000000000000000000000000000000000000000000000000000001", "1"),
+            (
+                "000000000000000000000000000000000000000000000000000000000000000000000000001",
+                "1",
+            ),
             ("0.00000001", "0.00000001"),
             ("320.615600000000000001", "320.615600000000000001"),
         ] {

@@ -39,7 +39,13 @@ pub struct MySqlDsn {
     pub ssl_key: Option<String>,
 }
 
-const SSL_MODES: [&str; 5] = ["disabled", "preferred", "required", "verify_ca", "verify_identity"];
+const SSL_MODES: [&str; 5] = [
+    "disabled",
+    "preferred",
+    "required",
+    "verify_ca",
+    "verify_identity",
+];
 
 impl Dsn {
     /// Reads a DSN.
@@ -48,17 +54,23 @@ impl Dsn {
     /// What is wrong, without repeating credentials.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str = "use mysql://user:password@host:port/database, mariadb://… or sqlite:///absolute/path.db";
-        let (scheme, rest) = text.split_once("://").ok_or(format!("The DSN has no scheme; {FORMS}."))?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or(format!("The DSN has no scheme; {FORMS}."))?;
         match scheme {
             "mysql" | "mariadb" => parse_mysql(rest).map(Self::MySql),
             "sqlite" => {
                 let path = decode(rest.split('?').next().unwrap_or_default())?;
                 if !path.starts_with('/') {
-                    return Err(format!("The SQLite path {path:?} is not absolute; use sqlite:///absolute/path.db."));
+                    return Err(format!(
+                        "The SQLite path {path:?} is not absolute; use sqlite:///absolute/path.db."
+                    ));
                 }
                 Ok(Self::Sqlite { path })
             }
-            _ => Err(format!("The DSN scheme {scheme:?} is not supported; {FORMS}.")),
+            _ => Err(format!(
+                "The DSN scheme {scheme:?} is not supported; {FORMS}."
+            )),
         }
     }
 
@@ -86,7 +98,9 @@ impl fmt::Debug for Dsn {
 
 fn decode(text: &str) -> Result<String, String> {
     let bytes = percent_decode_str(text).decode_utf8();
-    bytes.map(|t| t.into_owned()).map_err(|_| "The DSN holds percent-encoded bytes that are not UTF-8.".to_owned())
+    bytes
+        .map(|t| t.into_owned())
+        .map_err(|_| "The DSN holds percent-encoded bytes that are not UTF-8.".to_owned())
 }
 
 fn parse_mysql(rest: &str) -> Result<MySqlDsn, String> {
@@ -102,10 +116,22 @@ fn parse_mysql(rest: &str) -> Result<MySqlDsn, String> {
     if database.is_empty() {
         return Err("The DSN names no database; add it after the host: mysql://user:password@host:3306/database.".to_owned());
     }
-    let hosts = hosts.split(',').filter(|h| !h.is_empty()).map(parse_host).collect::<Result<Vec<_>, _>>()?;
+    let hosts = hosts
+        .split(',')
+        .filter(|h| !h.is_empty())
+        .map(parse_host)
+        .collect::<Result<Vec<_>, _>>()?;
     let mut dsn = MySqlDsn {
-        hosts: if hosts.is_empty() { vec![("127.0.0.1".to_owned(), 3306)] } else { hosts },
-        user: if user.is_empty() { "root".to_owned() } else { decode(user)? },
+        hosts: if hosts.is_empty() {
+            vec![("127.0.0.1".to_owned(), 3306)]
+        } else {
+            hosts
+        },
+        user: if user.is_empty() {
+            "root".to_owned()
+        } else {
+            decode(user)?
+        },
         password,
         database,
         socket: None,
@@ -122,14 +148,21 @@ fn parse_mysql(rest: &str) -> Result<MySqlDsn, String> {
             "ssl_mode" | "sslmode" => {
                 let mode = value.to_ascii_lowercase().replace('-', "_");
                 if !SSL_MODES.contains(&mode.as_str()) {
-                    return Err(format!("The DSN's ssl-mode {value:?} is unknown; use one of {}.", SSL_MODES.join(", ")));
+                    return Err(format!(
+                        "The DSN's ssl-mode {value:?} is unknown; use one of {}.",
+                        SSL_MODES.join(", ")
+                    ));
                 }
                 dsn.ssl_mode = Some(mode);
             }
             "ssl_ca" => dsn.ssl_ca = Some(value),
             "ssl_cert" => dsn.ssl_cert = Some(value),
             "ssl_key" => dsn.ssl_key = Some(value),
-            _ => return Err(format!("The DSN parameter {name:?} is unknown; known are socket, ssl-mode, ssl-ca, ssl-cert, ssl-key.")),
+            _ => {
+                return Err(format!(
+                    "The DSN parameter {name:?} is unknown; known are socket, ssl-mode, ssl-ca, ssl-cert, ssl-key."
+                ));
+            }
         }
     }
     Ok(dsn)
@@ -143,9 +176,14 @@ fn parse_host(text: &str) -> Result<(String, u16), String> {
     };
     let port = match port {
         None => 3306,
-        Some(port) => port.parse().map_err(|_| format!("The DSN's port {port:?} is not a number from 1 to 65535."))?,
+        Some(port) => port
+            .parse()
+            .map_err(|_| format!("The DSN's port {port:?} is not a number from 1 to 65535."))?,
     };
-    Ok((decode(host.trim_start_matches('[').trim_end_matches(']'))?, port))
+    Ok((
+        decode(host.trim_start_matches('[').trim_end_matches(']'))?,
+        port,
+    ))
 }
 
 #[cfg(test)]
@@ -161,9 +199,21 @@ mod tests {
 
     #[test]
     fn several_hosts_and_escapes_are_read() {
-        let dsn = mysql("mysql://u%40x:p%3Aw%2F@db1,db2:3307,[::1]:3308/spot?ssl-mode=VERIFY_CA&ssl-ca=/a%20b");
-        assert_eq!(dsn.hosts, [("db1".into(), 3306), ("db2".into(), 3307), ("::1".into(), 3308)]);
-        assert_eq!((dsn.user.as_str(), dsn.password.as_deref()), ("u@x", Some("p:w/")));
+        let dsn = mysql(
+            "mysql://u%40x:p%3Aw%2F@db1,db2:3307,[::1]:3308/spot?ssl-mode=VERIFY_CA&ssl-ca=/a%20b",
+        );
+        assert_eq!(
+            dsn.hosts,
+            [
+                ("db1".into(), 3306),
+                ("db2".into(), 3307),
+                ("::1".into(), 3308)
+            ]
+        );
+        assert_eq!(
+            (dsn.user.as_str(), dsn.password.as_deref()),
+            ("u@x", Some("p:w/"))
+        );
         assert_eq!(dsn.ssl_mode.as_deref(), Some("verify_ca"));
         assert_eq!(dsn.ssl_ca.as_deref(), Some("/a b"));
     }
@@ -172,7 +222,12 @@ mod tests {
     fn a_dsn_in_a_message_has_no_credentials() {
         let dsn = Dsn::parse("mysql://app:hunter2@db/spot").unwrap();
         assert_eq!(format!("{dsn:?}"), "mysql://db:3306/spot");
-        for bad in ["mysql://app:hunter2@db", "mysql://app:hunter2@db:x/spot", "pgsql://app:hunter2@db/spot", "app:hunter2"] {
+        for bad in [
+            "mysql://app:hunter2@db",
+            "mysql://app:hunter2@db:x/spot",
+            "pgsql://app:hunter2@db/spot",
+            "app:hunter2",
+        ] {
             let error = Dsn::parse(bad).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -180,7 +235,12 @@ mod tests {
 
     #[test]
     fn sqlite_wants_an_absolute_path() {
-        assert_eq!(Dsn::parse("sqlite:///tmp/a%20b.db"), Ok(Dsn::Sqlite { path: "/tmp/a b.db".into() }));
+        assert_eq!(
+            Dsn::parse("sqlite:///tmp/a%20b.db"),
+            Ok(Dsn::Sqlite {
+                path: "/tmp/a b.db".into()
+            })
+        );
         assert!(Dsn::parse("sqlite://a.db").is_err());
     }
 }

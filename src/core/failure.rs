@@ -37,7 +37,12 @@ impl Failure {
     /// A failure of `kind` that no server gave a number to.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, code: 0, message: message.into(), table: None }
+        Self {
+            kind,
+            code: 0,
+            message: message.into(),
+            table: None,
+        }
     }
 
     /// The same failure with the server's number.

@@ -110,7 +110,9 @@ impl Flusher {
             // Half: the other half is room for what arrives while that is written.
             bytes_high: config.max_pending_bytes / 2,
             rows_high: (config.max_pending_rows / 2).max(1),
-            phase: Phase::Down { retry_at: Duration::ZERO },
+            phase: Phase::Down {
+                retry_at: Duration::ZERO,
+            },
             attempts: 0,
             refused: false,
             unknown: false,
@@ -162,7 +164,9 @@ impl Flusher {
         if pending.open_rows_merged == 0 && !pending.has_full_batch && pending.oldest.is_none() {
             return Action::Wait(None);
         }
-        let due = pending.oldest.map_or(now, |oldest| oldest + self.flush_interval);
+        let due = pending
+            .oldest
+            .map_or(now, |oldest| oldest + self.flush_interval);
         let wanted = self.draining
             || pending.has_full_batch
             || pending.open_rows_merged >= self.max_buffer_size
@@ -170,12 +174,20 @@ impl Flusher {
             || pending.rows >= self.rows_high
             || self.flush_through > pending.resolved
             || now >= due;
-        if wanted { Action::Freeze } else { Action::Wait(Some(due)) }
+        if wanted {
+            Action::Freeze
+        } else {
+            Action::Wait(Some(due))
+        }
     }
 
     /// A connection stands.
     pub fn connected(&mut self) {
-        self.phase = if self.unknown { Phase::Unknown } else { Phase::Ready };
+        self.phase = if self.unknown {
+            Phase::Unknown
+        } else {
+            Phase::Ready
+        };
         if !self.unknown {
             self.attempts = 0;
         }
@@ -183,7 +195,12 @@ impl Flusher {
 
     /// The checkpoint was read: what does it say of the frozen batch that moves it from
     /// `before` to `after`?
-    pub fn checkpoint_read(&mut self, stored: Sequence, before: Sequence, after: Sequence) -> Verdict {
+    pub fn checkpoint_read(
+        &mut self,
+        stored: Sequence,
+        before: Sequence,
+        after: Sequence,
+    ) -> Verdict {
         self.unknown = false;
         if stored == after {
             self.written();
@@ -223,11 +240,15 @@ impl Flusher {
                 return true;
             }
             FailureKind::Transient | FailureKind::Misconfigured if self.is_connected() => {
-                self.phase = Phase::Waiting { until: now + self.back_off() };
+                self.phase = Phase::Waiting {
+                    until: now + self.back_off(),
+                };
             }
             FailureKind::Transient | FailureKind::Misconfigured | FailureKind::Lost => {
                 self.unknown |= writing;
-                self.phase = Phase::Down { retry_at: now + self.back_off() };
+                self.phase = Phase::Down {
+                    retry_at: now + self.back_off(),
+                };
             }
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -269,7 +290,10 @@ mod tests {
 
     fn flusher(options: &[(&str, i64)]) -> Flusher {
         use crate::core::config::Setting;
-        let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), Setting::Int(*v))).collect();
+        let options: Vec<_> = options
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), Setting::Int(*v)))
+            .collect();
         Flusher::new(&Config::from_options(&options, |_| None).unwrap(), 7)
     }
 
@@ -278,11 +302,20 @@ mod tests {
     }
 
     fn rows(count: u64, oldest: Duration) -> Pending {
-        Pending { open_rows_merged: count, rows: count, oldest: Some(oldest), ..Pending::default() }
+        Pending {
+            open_rows_merged: count,
+            rows: count,
+            oldest: Some(oldest),
+            ..Pending::default()
+        }
     }
 
     fn frozen(groups: usize) -> Pending {
-        Pending { rows: groups as u64, frozen_groups: Some(groups), ..Pending::default() }
+        Pending {
+            rows: groups as u64,
+            frozen_groups: Some(groups),
+            ..Pending::default()
+        }
     }
 
     #[test]
@@ -290,7 +323,10 @@ mod tests {
         let mut flusher = flusher(&[]);
         assert_eq!(flusher.poll(ms(0), &Pending::default()), Action::Wait(None));
         flusher.connected();
-        assert_eq!(flusher.poll(ms(9_999), &Pending::default()), Action::Wait(None));
+        assert_eq!(
+            flusher.poll(ms(9_999), &Pending::default()),
+            Action::Wait(None)
+        );
     }
 
     #[test]
@@ -301,13 +337,19 @@ mod tests {
             f.connected();
             f
         };
-        assert_eq!(connected().poll(ms(1), &rows(9, ms(0))), Action::Wait(Some(ms(500))));
+        assert_eq!(
+            connected().poll(ms(1), &rows(9, ms(0))),
+            Action::Wait(Some(ms(500)))
+        );
         assert_eq!(connected().poll(ms(1), &rows(10, ms(0))), Action::Freeze);
         assert_eq!(connected().poll(ms(500), &rows(1, ms(0))), Action::Freeze);
         let mut f = connected();
         f.flush_requested(Sequence(1), ms(1));
         assert_eq!(f.poll(ms(1), &rows(1, ms(0))), Action::Freeze);
-        let resolved = Pending { resolved: Sequence(1), ..rows(1, ms(1)) };
+        let resolved = Pending {
+            resolved: Sequence(1),
+            ..rows(1, ms(1))
+        };
         assert_eq!(f.poll(ms(1), &resolved), Action::Wait(Some(ms(501))));
         f.drain_requested();
         assert_eq!(f.poll(ms(1), &resolved), Action::Freeze);
@@ -315,12 +357,18 @@ mod tests {
 
     #[test]
     fn a_transient_failure_repeats_the_same_batch_and_is_reported_after_the_retries() {
-        let mut f = flusher(&[("max_retries", 2), ("retry_base_ms", 10), ("retry_max_ms", 20)]);
+        let mut f = flusher(&[
+            ("max_retries", 2),
+            ("retry_base_ms", 10),
+            ("retry_max_ms", 20),
+        ]);
         f.connected();
         let deadlock = Failure::new(FailureKind::Transient, "deadlock");
         let reports: Vec<_> = (0..4).map(|_| f.failed(&deadlock, true, ms(0))).collect();
         assert_eq!(reports, [false, false, true, true]);
-        let Action::Wait(Some(until)) = f.poll(ms(0), &frozen(3)) else { panic!("no back-off") };
+        let Action::Wait(Some(until)) = f.poll(ms(0), &frozen(3)) else {
+            panic!("no back-off")
+        };
         assert!(until >= ms(10) && until <= ms(20), "{until:?}");
         assert_eq!(f.poll(until, &frozen(3)), Action::Write);
     }
@@ -341,14 +389,23 @@ mod tests {
         assert_eq!(f.poll(ms(0), &frozen(1)), Action::Connect);
         f.connected();
         assert_eq!(f.poll(ms(0), &frozen(1)), Action::ReadCheckpoint);
-        assert_eq!(f.checkpoint_read(Sequence(4), Sequence(4), Sequence(9)), Verdict::NotCommitted);
+        assert_eq!(
+            f.checkpoint_read(Sequence(4), Sequence(4), Sequence(9)),
+            Verdict::NotCommitted
+        );
         assert_eq!(f.poll(ms(0), &frozen(1)), Action::Write);
         f.failed(&lost, true, ms(0));
         f.connected();
-        assert_eq!(f.checkpoint_read(Sequence(9), Sequence(4), Sequence(9)), Verdict::Committed);
+        assert_eq!(
+            f.checkpoint_read(Sequence(9), Sequence(4), Sequence(9)),
+            Verdict::Committed
+        );
         f.failed(&lost, true, ms(0));
         f.connected();
-        assert_eq!(f.checkpoint_read(Sequence(7), Sequence(4), Sequence(9)), Verdict::Fenced);
+        assert_eq!(
+            f.checkpoint_read(Sequence(7), Sequence(4), Sequence(9)),
+            Verdict::Fenced
+        );
         assert!(f.is_halted());
     }
 

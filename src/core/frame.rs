@@ -28,7 +28,12 @@ pub fn row_len(values: &[Value<'_>]) -> usize {
 
 /// Writes a row at the front of `out`, which must be [`row_len`] long or longer.
 #[inline]
-pub fn encode_row<'b>(out: &'b mut [u8], shape: ShapeId, values: &[Value<'_>], length: usize) -> &'b mut [u8] {
+pub fn encode_row<'b>(
+    out: &'b mut [u8],
+    shape: ShapeId,
+    values: &[Value<'_>],
+    length: usize,
+) -> &'b mut [u8] {
     let body = u32::try_from(length - 4).unwrap_or(u32::MAX);
     out[..4].copy_from_slice(&body.to_le_bytes());
     out[4..8].copy_from_slice(&shape.0.to_le_bytes());
@@ -66,12 +71,18 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
-        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
         let length = usize::try_from(word(0)).ok()?;
         let rows = word(16);
         let first = u64::from(word(8)) | u64::from(word(12)) << 32;
         let payload = rest.get(..length)?;
-        (rows > 0 && length > 0).then_some(Self { first: Sequence(first), rows, payload })
+        (rows > 0 && length > 0).then_some(Self {
+            first: Sequence(first),
+            rows,
+            payload,
+        })
     }
 
     /// Sequence of its last row.
@@ -100,7 +111,11 @@ impl<'a> Frame<'a> {
             let (shape, values) = body.split_first_chunk::<4>()?;
             let offset = HEADER_LEN + at + ROW_HEADER_LEN;
             at += 4 + length;
-            Some(Row { shape: ShapeId(u32::from_le_bytes(*shape)), values, offset })
+            Some(Row {
+                shape: ShapeId(u32::from_le_bytes(*shape)),
+                values,
+                offset,
+            })
         })
     }
 }
@@ -140,10 +155,16 @@ mod tests {
         let rest = encode_row(&mut bytes[HEADER_LEN..], ShapeId(3), &values, length);
         encode_row(rest, ShapeId(4), &values, length);
         let frame = Frame::decode(&bytes).unwrap();
-        assert_eq!((frame.first, frame.last(), frame.total_len()), (Sequence(41), Sequence(42), bytes.len()));
+        assert_eq!(
+            (frame.first, frame.last(), frame.total_len()),
+            (Sequence(41), Sequence(42), bytes.len())
+        );
         let rows: Vec<_> = frame.rows().collect();
         assert_eq!(rows.iter().map(|r| r.shape.0).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(Value::decode(&bytes[rows[1].offset..]).unwrap().0, Value::Int(7));
+        assert_eq!(
+            Value::decode(&bytes[rows[1].offset..]).unwrap().0,
+            Value::Int(7)
+        );
         assert_eq!(Frame::decode(&bytes[..bytes.len() - 1]), None);
         assert_eq!(Frame::decode(&[0; 64]), None);
     }

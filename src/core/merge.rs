@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Sequence;
-use super::batch::{Batch, CellValue, CorruptFrame, Found, LogBytes};
+use super::batch::{Batch, CellValue, CorruptFrame, Found, LogBytes, compare_versions};
 use super::decimal::Decimal;
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
@@ -30,7 +30,11 @@ impl Merger {
     /// A merger that has seen all rows up to `position`.
     #[must_use]
     pub fn at(position: Sequence) -> Self {
-        Self { frozen: VecDeque::new(), open: VecDeque::new(), position }
+        Self {
+            frozen: VecDeque::new(),
+            open: VecDeque::new(),
+            position,
+        }
     }
 
     /// The last row it has seen.
@@ -43,18 +47,27 @@ impl Merger {
     #[must_use]
     pub fn resolved(&self) -> Sequence {
         let oldest = self.frozen.front().map(|b| b.previous());
-        oldest.or_else(|| self.open.front().map(Batch::previous)).unwrap_or(self.position)
+        oldest
+            .or_else(|| self.open.front().map(Batch::previous))
+            .unwrap_or(self.position)
     }
 
     /// Merges the next frame of the log; returns its length.
     ///
     /// # Errors
     /// See [`Batch::push`].
-    pub fn push(&mut self, source: &LogBytes, offset: usize, shapes: &[Arc<Shape>]) -> Result<usize, CorruptFrame> {
+    pub fn push(
+        &mut self,
+        source: &LogBytes,
+        offset: usize,
+        shapes: &[Arc<Shape>],
+    ) -> Result<usize, CorruptFrame> {
         if self.open.back().is_none_or(is_full) {
             self.open.push_back(Batch::after(self.position));
         }
-        let Some(batch) = self.open.back_mut() else { return Err(CorruptFrame(self.position)) };
+        let Some(batch) = self.open.back_mut() else {
+            return Err(CorruptFrame(self.position));
+        };
         let length = batch.push(source, offset, shapes)?;
         self.position = batch.last();
         Ok(length)
@@ -78,9 +91,13 @@ impl Merger {
     /// # Errors
     /// When the log no longer reads as it did.
     pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), CorruptFrame> {
-        let Some(batch) = self.frozen.pop_front() else { return Ok(()) };
+        let Some(batch) = self.frozen.pop_front() else {
+            return Ok(());
+        };
         let (count, middle) = (batch.group_count(), batch.group_count() / 2);
-        let halves = batch.subset(0..middle, shapes).and_then(|l| Ok((l, batch.subset(middle..count, shapes)?)));
+        let halves = batch
+            .subset(0..middle, shapes)
+            .and_then(|l| Ok((l, batch.subset(middle..count, shapes)?)));
         match halves {
             Ok((left, right)) => {
                 self.frozen.push_front(Arc::new(right));
@@ -178,16 +195,48 @@ impl From<CellValue<'_>> for PendingValue {
 }
 
 impl PendingRow {
+    /// Whether its version is past the other's, which then changes nothing.
+    fn is_newer_than(&self, found: &Found<'_>) -> bool {
+        let own = self
+            .columns
+            .iter()
+            .find(|(_, role, _)| *role == ColumnRole::Version);
+        let other = found
+            .columns
+            .iter()
+            .find(|(column, _)| column.role == ColumnRole::Version);
+        match (own, other) {
+            (Some((.., PendingValue::Int(own))), Some((_, CellValue::Value(other)))) => {
+                compare_versions(&Value::Int(*own), other).is_gt()
+            }
+            (Some((.., PendingValue::Bytes(own))), Some((_, CellValue::Value(other)))) => {
+                compare_versions(&Value::Bytes(own), other).is_gt()
+            }
+            _ => false,
+        }
+    }
+
     /// Lays a later batch's view of the row over this one.
     pub fn lay_over(&mut self, found: &Found<'_>) {
         if found.replaces {
             self.columns.clear();
         }
+        if self.is_newer_than(found) {
+            return;
+        }
         for (column, cell) in &found.columns {
             let value = PendingValue::from(*cell);
-            match self.columns.iter_mut().find(|(name, ..)| **name == *column.name) {
-                None => self.columns.push((column.name.to_string(), column.role, value)),
-                Some((.., PendingValue::Sum(sum))) if let PendingValue::Sum(more) = &value => sum.add_assign(more),
+            match self
+                .columns
+                .iter_mut()
+                .find(|(name, ..)| **name == *column.name)
+            {
+                None => self
+                    .columns
+                    .push((column.name.to_string(), column.role, value)),
+                Some((.., PendingValue::Sum(sum))) if let PendingValue::Sum(more) = &value => {
+                    sum.add_assign(more)
+                }
                 Some((.., old)) => *old = value,
             }
         }

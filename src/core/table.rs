@@ -78,7 +78,10 @@ impl TableSpec {
         if !self.key.is_empty() {
             return self.key.clone();
         }
-        let same = |c: &String| KeyColumn { field: c.clone(), column: c.clone() };
+        let same = |c: &String| KeyColumn {
+            field: c.clone(),
+            column: c.clone(),
+        };
         self.unique.iter().map(same).collect()
     }
 }
@@ -115,10 +118,17 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let (literal, tail) = rest.split_once('{').map_or((rest, None), |(l, t)| (l, Some(t)));
+            let (literal, tail) = rest
+                .split_once('{')
+                .map_or((rest, None), |(l, t)| (l, Some(t)));
             if !literal.is_empty() {
-                if !literal.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                    return Err(format!("{literal:?} has characters other than A-Z, a-z, 0-9 and _"));
+                if !literal
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                {
+                    return Err(format!(
+                        "{literal:?} has characters other than A-Z, a-z, 0-9 and _"
+                    ));
                 }
                 parts.push(Part::Literal(literal.to_owned()));
             }
@@ -134,9 +144,14 @@ impl Template {
             return Err("it is empty".to_owned());
         }
         if text.len() > IDENTIFIER_LENGTH_MAX && !text.contains('{') {
-            return Err(format!("it is longer than {IDENTIFIER_LENGTH_MAX} characters"));
+            return Err(format!(
+                "it is longer than {IDENTIFIER_LENGTH_MAX} characters"
+            ));
         }
-        Ok(Self { text: text.to_owned(), parts })
+        Ok(Self {
+            text: text.to_owned(),
+            parts,
+        })
     }
 
     /// The pattern as it was declared.
@@ -273,7 +288,11 @@ impl Catalog {
     #[must_use]
     pub fn new(tables: Vec<TableSpec>) -> Self {
         let tables = tables.into_iter().map(Arc::new).collect();
-        Self { tables, shapes: Vec::new(), index: HashMap::new() }
+        Self {
+            tables,
+            shapes: Vec::new(),
+            index: HashMap::new(),
+        }
     }
 
     /// The declared tables, in declared order.
@@ -315,7 +334,12 @@ impl Catalog {
     ///
     /// # Errors
     /// When a name is no column name, or a field that the table needs is not among them.
-    pub fn shape_of(&mut self, table_id: TableId, kind: RowKind, names: &[&[u8]]) -> Result<Arc<Shape>, RowError> {
+    pub fn shape_of(
+        &mut self,
+        table_id: TableId,
+        kind: RowKind,
+        names: &[&[u8]],
+    ) -> Result<Arc<Shape>, RowError> {
         let owned: Vec<Box<[u8]>> = names.iter().map(|n| Box::from(*n)).collect();
         let entry = (table_id, kind, owned);
         if let Some(id) = self.index.get(&entry) {
@@ -352,7 +376,9 @@ fn resolve(
     let mut columns = Vec::new();
     let mut fields = Vec::new();
     for name in names {
-        let text = std::str::from_utf8(name).ok().filter(|n| is_identifier(n.as_bytes()));
+        let text = std::str::from_utf8(name)
+            .ok()
+            .filter(|n| is_identifier(n.as_bytes()));
         let text = text.ok_or_else(|| {
             RowError(format!(
                 "Table {:?}: {:?} is no column name; names are 1 to {IDENTIFIER_LENGTH_MAX} of A-Z, a-z, 0-9 and _.",
@@ -372,18 +398,38 @@ fn resolve(
                 () if is_version => ColumnRole::Version,
                 () => ColumnRole::Value,
             };
-            columns.push(Column { name: column_name.into(), role });
+            columns.push(Column {
+                name: column_name.into(),
+                role,
+            });
             columns.len() - 1
         });
-        fields.push(Field { name: text.into(), column, is_key: key.is_some(), is_delta, is_version, is_template });
+        fields.push(Field {
+            name: text.into(),
+            column,
+            is_key: key.is_some(),
+            is_delta,
+            is_version,
+            is_template,
+        });
     }
-    if let Some((at, column)) = columns.iter().enumerate().find(|(at, c)| columns[..*at].iter().any(|o| o.name == c.name)) {
+    if let Some((at, column)) = columns
+        .iter()
+        .enumerate()
+        .find(|(at, c)| columns[..*at].iter().any(|o| o.name == c.name))
+    {
         let _ = at;
-        return Err(RowError(format!("Table {:?}: column {:?} is given twice.", table.name, column.name)));
+        return Err(RowError(format!(
+            "Table {:?}: column {:?} is given twice.",
+            table.name, column.name
+        )));
     }
     let position = |wanted: &str| fields.iter().position(|f| &*f.name == wanted);
     let missing = |what: &str, field: &str| {
-        RowError(format!("Table {:?}: the row has no {what} {field:?}; add it to the row.", table.name))
+        RowError(format!(
+            "Table {:?}: the row has no {what} {field:?}; add it to the row.",
+            table.name
+        ))
     };
     let key_fields = identity
         .iter()
@@ -402,10 +448,14 @@ fn resolve(
     };
     let only_keys = columns.iter().all(|c| c.role == ColumnRole::Key);
     if kind == RowKind::Put && only_keys && matches!(table.mode, Mode::Update | Mode::Delta) {
-        return Err(RowError(format!("Table {:?}: the row changes nothing; give a column beside the key.", table.name)));
+        return Err(RowError(format!(
+            "Table {:?}: the row changes nothing; give a column beside the key.",
+            table.name
+        )));
     }
-    let has_constrained_fields =
-        fields.iter().any(|f| f.is_key || f.is_delta || f.is_version || f.is_template);
+    let has_constrained_fields = fields
+        .iter()
+        .any(|f| f.is_key || f.is_delta || f.is_version || f.is_template);
     Ok(Shape {
         id,
         table_id,
@@ -434,12 +484,22 @@ mod tests {
         let mut catalog = Catalog::new(predeclared_tables());
         let balances = catalog.table(b"balances").unwrap();
         let shape = catalog
-            .shape_of(balances, RowKind::Put, &names(&["user_id", "currency", "balance"]))
+            .shape_of(
+                balances,
+                RowKind::Put,
+                &names(&["user_id", "currency", "balance"]),
+            )
             .unwrap();
         let columns: Vec<_> = shape.columns.iter().map(|c| (&*c.name, c.role)).collect();
-        assert_eq!(columns, [("id", ColumnRole::Key), ("balance", ColumnRole::Delta)]);
+        assert_eq!(
+            columns,
+            [("id", ColumnRole::Key), ("balance", ColumnRole::Delta)]
+        );
         let mut name = Vec::new();
-        shape.table.target.fill([&b"usd"[..]].into_iter(), &mut name);
+        shape
+            .table
+            .target
+            .fill([&b"usd"[..]].into_iter(), &mut name);
         assert_eq!(name, b"spot_usd_accounts");
     }
 
@@ -447,8 +507,12 @@ mod tests {
     fn a_shape_is_resolved_once() {
         let mut catalog = Catalog::new(predeclared_tables());
         let orders = catalog.table(b"orders").unwrap();
-        let a = catalog.shape_of(orders, RowKind::Put, &names(&["id", "price"])).unwrap();
-        let b = catalog.shape_of(orders, RowKind::Put, &names(&["id", "price"])).unwrap();
+        let a = catalog
+            .shape_of(orders, RowKind::Put, &names(&["id", "price"]))
+            .unwrap();
+        let b = catalog
+            .shape_of(orders, RowKind::Put, &names(&["id", "price"]))
+            .unwrap();
         assert!(Arc::ptr_eq(&a, &b));
     }
 
@@ -459,15 +523,27 @@ mod tests {
         let balances = catalog.table(b"balances").unwrap();
         for (table, row, expected) in [
             (orders, vec!["price"], "no key column \"id\""),
-            (balances, vec!["user_id", "balance"], "no table name part \"currency\""),
+            (
+                balances,
+                vec!["user_id", "balance"],
+                "no table name part \"currency\"",
+            ),
             (balances, vec!["user_id", "currency"], "changes nothing"),
             (orders, vec!["id", "a b"], "is no column name"),
             (orders, vec!["id", "a`b"], "is no column name"),
         ] {
-            let error = catalog.shape_of(table, RowKind::Put, &names(&row)).unwrap_err();
+            let error = catalog
+                .shape_of(table, RowKind::Put, &names(&row))
+                .unwrap_err();
             assert!(error.0.contains(expected), "{error}");
         }
-        assert!(catalog.table(b"nowhere").unwrap_err().0.contains("orders, trades, balances"));
+        assert!(
+            catalog
+                .table(b"nowhere")
+                .unwrap_err()
+                .0
+                .contains("orders, trades, balances")
+        );
     }
 
     #[test]

@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn a_key_is_the_same_under_both_types() {
         for n in [0, 5, -5, i64::MAX, i64::MIN] {
-            assert_eq!(key(Value::Int(n)), key(Value::Bytes(n.to_string().as_bytes())));
+            assert_eq!(
+                key(Value::Int(n)),
+                key(Value::Bytes(n.to_string().as_bytes()))
+            );
         }
         assert!(!Value::Null.append_key(&mut Vec::new()));
     }

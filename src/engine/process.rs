@@ -1,0 +1,57 @@
+//! What a library inside somebody else's process must mind: forks and signals.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+/// How many forks lie between the first process and this one.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A number that is the same as long as this is the same process. A buffer made under
+/// another number belongs to a parent: its locks may be held by threads that do not exist
+/// here, so not even its memory is freed.
+#[must_use]
+#[inline]
+pub fn generation() -> u64 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Begins to watch for forks; before the first thread is started.
+pub fn watch_forks() {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        // SAFETY: the handler only adds to an atomic, which is allowed between fork and
+        // exec; it lives as long as the process because the module is never unmapped
+        // (`-z nodelete`, see build.rs).
+        let _ = unsafe { libc::pthread_atfork(None, None, Some(count_fork)) };
+    });
+}
+
+/// Starts a thread on which no signal is ever delivered, so that PHP's handlers run on
+/// PHP's thread alone.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn_without_signals(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `all` is valid for writes of a sigset_t, which the call initialises.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` is initialised above, `before` is valid for writes. A new thread
+    // inherits the mask, so it must be set before the start and restored after it.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let thread = Builder::new().name(name.to_owned()).spawn(run);
+    // SAFETY: `before` was initialised by the call above, which cannot fail with these arguments.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    thread
+}

@@ -1,0 +1,14 @@
+//! WriteBuffer: rows added from PHP, merged in memory, written to the database exactly once.
+//!
+//! ```text
+//! php  ──►  engine  ──►  core            rules: options, frames, merging, decisions
+//!              ├──────►  journal ──► core   the log's segments
+//!              └──────►  sink    ──► core   MySQL, MariaDB, SQLite
+//! ```
+//!
+//! ARCHITECTURE.md tells why.
+
+pub mod core;
+pub mod engine;
+pub mod journal;
+pub mod sink;

@@ -1,0 +1,66 @@
+//! Sinks: how a batch becomes one transaction of one database.
+//!
+//! A sink decides nothing about time, retries or what to do with a failure. It says what
+//! happened, by [`FailureKind`](crate::core::failure::FailureKind).
+
+pub mod mysql;
+pub mod sqlite;
+
+use std::future::Future;
+
+use crate::core::Sequence;
+use crate::core::batch::Batch;
+use crate::core::failure::Failure;
+
+/// Whose checkpoint a transaction moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    /// Key of the checkpoint row; unique to one log.
+    pub id: String,
+    /// Whether the row must outlive an orderly end because the log does.
+    pub durable: bool,
+}
+
+/// From where to where a transaction moves the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointMove {
+    /// What the checkpoint must be, or this writer is fenced.
+    pub before: Sequence,
+    /// What it becomes.
+    pub after: Sequence,
+}
+
+/// What a connection found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// For people: product and version.
+    pub server: String,
+    /// The writer's checkpoint; 0 when its row was made just now.
+    pub checkpoint: Sequence,
+    /// Bytes that one row may have, as far as the server bounds them.
+    pub row_bytes_max: Option<u64>,
+}
+
+/// A database to write batches to, over one connection at a time.
+pub trait Sink: Send {
+    /// Opens a connection, in place of an older one, sees that the checkpoint table and
+    /// this writer's row exist, and reads the checkpoint.
+    fn connect(&mut self, writer: &Writer) -> impl Future<Output = Result<Connected, Failure>> + Send;
+
+    /// Reads the checkpoint under a lock, so that a transaction of a dead connection that
+    /// the server still holds is finished first.
+    fn read_checkpoint(&mut self, writer: &Writer) -> impl Future<Output = Result<Sequence, Failure>> + Send;
+
+    /// Writes all of `batch` and moves the checkpoint, in one transaction. With no batch
+    /// only the checkpoint moves.
+    fn write(
+        &mut self,
+        writer: &Writer,
+        batch: Option<&Batch>,
+        checkpoint: CheckpointMove,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Ends the connection. With `forget` the checkpoint row goes too: the log it belongs
+    /// to is empty and will never be read again.
+    fn close(&mut self, writer: &Writer, forget: bool) -> impl Future<Output = ()> + Send;
+}
