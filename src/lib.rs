@@ -11,4 +11,6 @@
 pub mod core;
 pub mod engine;
 pub mod journal;
+#[cfg(feature = "php")]
+mod php;
 pub mod sink;

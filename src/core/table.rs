@@ -262,8 +262,8 @@ pub struct Shape {
     pub template_fields: Vec<usize>,
     /// Position of the version field.
     pub version_field: Option<usize>,
-    /// Whether any field needs a look at its value beyond its type.
-    pub has_constrained_fields: bool,
+    /// Positions of the fields whose values are checked beyond their type.
+    pub constrained: Vec<usize>,
 }
 
 /// Why a row cannot be added. Texts name the table, the column and the remedy.
@@ -453,9 +453,10 @@ fn resolve(
             table.name
         )));
     }
-    let has_constrained_fields = fields
-        .iter()
-        .any(|f| f.is_key || f.is_delta || f.is_version || f.is_template);
+    let is_constrained = |f: &Field| f.is_key || f.is_delta || f.is_version || f.is_template;
+    let constrained = (0..fields.len())
+        .filter(|at| is_constrained(&fields[*at]))
+        .collect();
     Ok(Shape {
         id,
         table_id,
@@ -466,7 +467,7 @@ fn resolve(
         key_fields,
         template_fields,
         version_field,
-        has_constrained_fields,
+        constrained,
     })
 }
 

@@ -20,7 +20,7 @@ use super::worker;
 use crate::core::Sequence;
 use crate::core::batch::{Batch, LogBytes, template_text};
 use crate::core::config::{Config, OnFull};
-use crate::core::failure::{Failure, RefusedGroup};
+use crate::core::failure::{Failure, FailureKind, RefusedGroup};
 use crate::core::flusher::Pending;
 use crate::core::frame::{HEADER_LEN, encode_header, encode_row};
 use crate::core::merge::{Merger, PendingRow};
@@ -48,6 +48,8 @@ pub enum AppendError {
     Connection(String),
     /// Tables or options do not fit the database.
     Configuration(String),
+    /// Rows that must be kept could not be stored.
+    Journal(String),
     /// The system has no memory for the log.
     Memory(String),
 }
@@ -783,7 +785,7 @@ impl Buffer {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_handles(&self) -> bool {
+    pub(crate) fn has_handles(&self) -> bool {
         self.handles.load(Ordering::Relaxed) > 0
     }
 
@@ -942,6 +944,7 @@ impl Buffer {
         progress.reconnects += u64::from(progress.connections > 0);
         progress.connections += 1;
         progress.server = Some(server);
+        progress.connected = true;
         drop(progress);
         self.clear_problem();
     }
@@ -969,22 +972,33 @@ impl Buffer {
     }
 
     pub(super) fn attempt_failed(&self, failure: &Failure, reported: bool) {
-        self.progress.lock().attempt_failed(failure, reported);
+        let mut progress = self.progress.lock();
+        progress.connected &= failure.kind != FailureKind::Lost;
+        progress.attempt_failed(failure, reported);
+        drop(progress);
         self.progressed.notify_all();
     }
 
     /// Nothing more is written, and every further call says why.
     pub(super) fn halt(&self, why: String) {
+        self.halt_because(why.clone(), AppendError::Closed(why));
+    }
+
+    /// Nothing more is written, and every further call throws `error`.
+    pub(super) fn halt_because(&self, why: String, error: AppendError) {
         let mut progress = self.progress.lock();
         progress.last_error = Some(why.clone());
-        progress.halted.get_or_insert(why.clone());
+        progress.halted.get_or_insert(why);
         drop(progress);
-        self.set_problem(None, AppendError::Closed(why), false);
+        self.set_problem(None, error, false);
         self.progressed.notify_all();
     }
 
     pub(super) fn worker_ended(&self) {
-        self.progress.lock().worker_ended = true;
+        let mut progress = self.progress.lock();
+        progress.worker_ended = true;
+        progress.connected = false;
+        drop(progress);
         self.progressed.notify_all();
     }
 }

@@ -60,6 +60,8 @@ pub struct Progress {
     pub halted: Option<String>,
     /// The database's product and version.
     pub server: Option<String>,
+    /// Whether a connection stands, as far as is known.
+    pub connected: bool,
     /// Whether the worker has ended.
     pub worker_ended: bool,
 }
@@ -94,6 +96,7 @@ impl Progress {
             last_error: None,
             halted: None,
             server: None,
+            connected: false,
             worker_ended: false,
         }
     }

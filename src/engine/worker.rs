@@ -252,7 +252,8 @@ impl<'a, S: Sink> Worker<'a, S> {
             .buffer
             .with_shapes(|shapes| self.line(&batch, 0, &reason, shapes));
         if let Err(error) = self.store(line) {
-            self.buffer.halt(error);
+            self.buffer
+                .halt_because(error.clone(), AppendError::Journal(error));
             self.flusher.halt();
             return;
         }

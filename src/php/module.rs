@@ -1,0 +1,137 @@
+//! The module: what happens when PHP loads it, begins and ends requests, and unloads it.
+
+use std::ffi::CString;
+
+use ext_php_rs::builders::ModuleBuilder;
+use ext_php_rs::flags::IniEntryPermission;
+use ext_php_rs::zend::{IniEntryDef, ModuleEntry, StaticModuleEntry, run_handler};
+use ext_php_rs::{info_table_end, info_table_header, info_table_row, info_table_start};
+
+use super::{exceptions, flush_result, handle, interface, row, write_buffer, zend};
+use crate::core::config::{OPTIONS, OptionSpec, Takes};
+use crate::engine::registry;
+
+const SUCCESS: i32 = 0;
+const FAILURE: i32 = -1;
+
+zend::export_module!(module_entry);
+
+fn module_entry() -> *mut ModuleEntry {
+    static MODULE: StaticModuleEntry = StaticModuleEntry::new();
+    MODULE.get_or_init(|| {
+        let built = ModuleBuilder::new("write_buffer", env!("CARGO_PKG_VERSION"))
+            .startup_function(startup)
+            .shutdown_function(shutdown)
+            .request_startup_function(request_startup)
+            .request_shutdown_function(request_shutdown)
+            .info_function(info)
+            .try_into();
+        match built {
+            Ok((entry, _, owned)) => (entry, owned),
+            // Only a name with a NUL byte can fail, and these are literals.
+            Err(error) => unreachable!("{error}"),
+        }
+    })
+}
+
+extern "C" fn startup(_kind: i32, module: i32) -> i32 {
+    register_ini(module);
+    let registered = exceptions::register()
+        .and_then(|()| interface::register())
+        .and_then(|()| flush_result::register())
+        .and_then(|()| write_buffer::register());
+    match registered {
+        Ok(()) => SUCCESS,
+        Err(error) => {
+            tell(&format!("write_buffer: the module cannot start: {error}"));
+            FAILURE
+        }
+    }
+}
+
+/// One setting an option, with the option's own default, so that `phpinfo()` shows it.
+fn register_ini(module: i32) {
+    let text = |text: String| -> &'static std::ffi::CStr {
+        Box::leak(CString::new(text).unwrap_or_default().into_boxed_c_str())
+    };
+    let entry = |option: &OptionSpec| {
+        let default = match option.takes {
+            Takes::Int { default, .. } => default.to_string(),
+            Takes::Word { default, .. } => default.to_owned(),
+            Takes::Text | Takes::Map => String::new(),
+        };
+        IniEntryDef::new(
+            text(format!("write_buffer.{}", option.name)),
+            text(default),
+            IniEntryPermission::All,
+        )
+    };
+    let mut entries: Vec<_> = OPTIONS.iter().filter(|o| o.ini).map(entry).collect();
+    entries.push(IniEntryDef::end());
+    // PHP keeps pointers into the table for the life of the process.
+    IniEntryDef::register(Box::leak(entries.into_boxed_slice()), module);
+}
+
+extern "C" fn request_startup(_kind: i32, _module: i32) -> i32 {
+    row::request_started();
+    SUCCESS
+}
+
+/// Named buffers outlive the request; a transaction that a request left open does not.
+extern "C" fn request_shutdown(_kind: i32, _module: i32) -> i32 {
+    run_handler(|| {
+        for buffer in registry::named() {
+            handle::roll_back_forgotten(&buffer);
+        }
+    });
+    SUCCESS
+}
+
+extern "C" fn shutdown(_kind: i32, _module: i32) -> i32 {
+    // No panic may leave a module hook.
+    let drained = std::panic::catch_unwind(registry::drain_all);
+    for message in drained
+        .unwrap_or_else(|_| vec!["write_buffer: the drain at shutdown failed on a bug".to_owned()])
+    {
+        tell(&message);
+    }
+    SUCCESS
+}
+
+/// PHP's own log is closed by now, or not open yet.
+#[allow(clippy::print_stderr)]
+fn tell(message: &str) {
+    eprintln!("{message}");
+}
+
+extern "C" fn info(module: *mut ModuleEntry) {
+    let version = env!("CARGO_PKG_VERSION");
+    let build = concat!(
+        env!("WRITE_BUFFER_REVISION"),
+        " (",
+        env!("WRITE_BUFFER_PROFILE"),
+        ")"
+    );
+    info_table_start!();
+    info_table_header!("write_buffer", "enabled");
+    info_table_row!("Version", version);
+    info_table_row!("Build", build);
+    info_table_row!("Sinks", "MySQL, MariaDB, SQLite");
+    let buffers = registry::live();
+    let running = buffers.iter().filter(|b| !b.worker_has_ended()).count();
+    info_table_row!("Writer threads", running.to_string());
+    for buffer in buffers {
+        let config = buffer.config();
+        let target = config
+            .dsn
+            .as_ref()
+            .map_or_else(|| "no DSN".to_owned(), crate::core::dsn::Dsn::redacted);
+        let state = format!(
+            "{target}, {} rows pending, journal off",
+            buffer.pending_rows()
+        );
+        info_table_row!(format!("Buffer \"{}\"", config.name), state);
+    }
+    info_table_end!();
+    zend::print_ini(module);
+}

@@ -1,0 +1,457 @@
+//! Rows from PHP arrays, without a copy before the one into the log.
+//!
+//! A row's shape is recognised by comparing the addresses of its keys with those of rows
+//! seen before. That holds for interned keys only, and only within one request: afterwards
+//! the same address may be another text.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ext_php_rs::convert::IntoZvalDyn;
+use ext_php_rs::flags::ClassFlags;
+use ext_php_rs::types::{ZendHashTable, ZendObject, Zval};
+
+use super::exceptions::{Exception, Thrown};
+use super::zend::{self, Key};
+use crate::core::Sequence;
+use crate::core::batch::template_text;
+use crate::core::decimal::Decimal;
+use crate::core::frame::row_len;
+use crate::core::table::{IDENTIFIER_LENGTH_MAX, RowKind, Shape, TableId, is_identifier};
+use crate::core::value::Value;
+use crate::engine::buffer::Buffer;
+
+/// Requests so far in this process; key addresses are good within one.
+static REQUEST: AtomicU64 = AtomicU64::new(0);
+
+/// A request begins.
+pub fn request_started() {
+    REQUEST.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Row layouts remembered per handle; a worker uses a dozen.
+const KNOWN_MAX: usize = 32;
+
+/// Columns that a method gives itself, before those of its array.
+pub type Prefix<'a> = &'a [(&'static str, Value<'a>)];
+
+#[derive(Debug)]
+struct Known {
+    table: TableId,
+    prefix: usize,
+    keys: Vec<Key>,
+    /// Elements of the array that the prefix replaces.
+    replaced: u64,
+    shape: Arc<Shape>,
+}
+
+/// The shapes of rows seen through one handle in this request.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    request: u64,
+    known: Vec<Known>,
+    last: usize,
+}
+
+impl Shapes {
+    #[inline]
+    fn find(&mut self, table: TableId, prefix: usize, row: &ZendHashTable) -> Option<&Known> {
+        let request = REQUEST.load(Ordering::Relaxed);
+        if self.request != request {
+            self.known.clear();
+            self.request = request;
+        }
+        let matches = |known: &Known| {
+            known.table == table && known.prefix == prefix && known.has_keys_of(row)
+        };
+        if !self.known.get(self.last).is_some_and(matches) {
+            self.last = self.known.iter().position(matches)?;
+        }
+        self.known.get(self.last)
+    }
+
+    fn remember(&mut self, known: Known) {
+        if known.keys.iter().all(|k| k.is_interned()) {
+            if self.known.len() >= KNOWN_MAX {
+                self.known.remove(0);
+            }
+            self.known.push(known);
+        }
+    }
+}
+
+impl Known {
+    #[inline]
+    fn has_keys_of(&self, row: &ZendHashTable) -> bool {
+        let mut elements = zend::elements(row);
+        self.keys.len() == row.len()
+            && self.keys.iter().all(|key| {
+                elements
+                    .next()
+                    .is_some_and(|(other, _)| other == Some(*key))
+            })
+    }
+}
+
+/// Accepts a row; returns its sequence.
+///
+/// # Errors
+/// What is wrong with the row, or why the buffer does not take it. [`Thrown::New`] with
+/// `BufferFullException` when waiting may help.
+pub fn append(
+    buffer: &Arc<Buffer>,
+    shapes: &std::cell::RefCell<Shapes>,
+    table: TableId,
+    prefix: Prefix<'_>,
+    row: &ZendHashTable,
+) -> Result<Sequence, Thrown> {
+    let mut known = shapes.borrow_mut();
+    if known.find(table, prefix.len(), row).is_none() {
+        let found = resolve(buffer, table, prefix, row)?;
+        known.remember(found);
+        // A row with a key that is not interned is resolved anew each time.
+        if known.find(table, prefix.len(), row).is_none() {
+            drop(known);
+            let found = resolve(buffer, table, prefix, row)?;
+            return append_known(buffer, &found, prefix, row);
+        }
+    }
+    match known.find(table, prefix.len(), row) {
+        Some(found) if has_objects(row) => {
+            let owned = Known {
+                keys: Vec::new(),
+                shape: Arc::clone(&found.shape),
+                ..*found
+            };
+            // Turning objects into text runs PHP code, which may come back here.
+            drop(known);
+            append_known(buffer, &owned, prefix, row)
+        }
+        Some(found) => append_known(buffer, found, prefix, row),
+        None => Err(Thrown::Already),
+    }
+}
+
+fn has_objects(row: &ZendHashTable) -> bool {
+    zend::elements(row).any(|(_, value)| zend::is_object(value))
+}
+
+fn resolve(
+    buffer: &Buffer,
+    table: TableId,
+    prefix: Prefix<'_>,
+    row: &ZendHashTable,
+) -> Result<Known, Thrown> {
+    let mut names: Vec<&[u8]> = prefix.iter().map(|(name, _)| name.as_bytes()).collect();
+    let mut keys = Vec::with_capacity(row.len());
+    let mut replaced = 0u64;
+    for (at, (key, _)) in zend::elements(row).enumerate() {
+        let Some(key) = key else {
+            let name = buffer.config().tables[table.0 as usize].name.as_str();
+            return Err(Thrown::New(
+                Exception::InvalidRowException,
+                format!(
+                    "Table {name:?}: the row's element {at} has no column name; give an array of column => value."
+                ),
+            ));
+        };
+        if prefix
+            .iter()
+            .any(|(name, _)| name.as_bytes() == key.bytes())
+        {
+            replaced |= 1u64
+                .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
+                .unwrap_or(0);
+        } else {
+            names.push(key.bytes());
+        }
+        keys.push(key);
+    }
+    let shape = buffer.shape(table, RowKind::Put, &names)?;
+    Ok(Known {
+        table,
+        prefix: prefix.len(),
+        keys,
+        replaced,
+        shape,
+    })
+}
+
+/// Columns that fit the stack; longer rows take an allocation.
+const STACK_COLUMNS: usize = 24;
+
+fn append_known(
+    buffer: &Arc<Buffer>,
+    known: &Known,
+    prefix: Prefix<'_>,
+    row: &ZendHashTable,
+) -> Result<Sequence, Thrown> {
+    let count = known.shape.fields.len();
+    if count <= STACK_COLUMNS {
+        let mut values = [Value::Null; STACK_COLUMNS];
+        return fill_and_append(buffer, known, prefix, row, &mut values[..count]);
+    }
+    fill_and_append(buffer, known, prefix, row, &mut vec![Value::Null; count])
+}
+
+#[inline]
+fn fill_and_append<'a>(
+    buffer: &Arc<Buffer>,
+    known: &Known,
+    prefix: Prefix<'a>,
+    row: &'a ZendHashTable,
+    values: &mut [Value<'a>],
+) -> Result<Sequence, Thrown> {
+    for (slot, (_, value)) in values.iter_mut().zip(prefix) {
+        *slot = *value;
+    }
+    let mut at = prefix.len();
+    for (element, (_, value)) in zend::elements(row).enumerate() {
+        if known.replaced != 0 && element < 64 && known.replaced & (1 << element) != 0 {
+            continue;
+        }
+        let Some(slot) = values.get_mut(at) else {
+            break;
+        };
+        match zend::scalar(value) {
+            Some(value) => *slot = value,
+            None => return append_converted(buffer, known, prefix, row),
+        }
+        at += 1;
+    }
+    let length = check(&known.shape, values)?;
+    Ok(buffer.append(&known.shape, values, length)?)
+}
+
+/// The row's values with its objects as text. Everything is copied: converting runs PHP
+/// code, which may change what the array refers to.
+#[cold]
+fn append_converted(
+    buffer: &Arc<Buffer>,
+    known: &Known,
+    prefix: Prefix<'_>,
+    row: &ZendHashTable,
+) -> Result<Sequence, Thrown> {
+    let shape = &known.shape;
+    let mut owned: Vec<Owned> = Vec::with_capacity(shape.fields.len());
+    for (element, (_, value)) in zend::elements(row).enumerate() {
+        if element < 64 && known.replaced & (1 << element) != 0 {
+            continue;
+        }
+        let field = shape
+            .fields
+            .get(prefix.len() + owned.len())
+            .map_or("", |f| &*f.name);
+        owned.push(convert(&shape.table.name, field, value)?);
+    }
+    let values: Vec<_> = prefix
+        .iter()
+        .map(|(_, value)| *value)
+        .chain(owned.iter().map(Owned::value))
+        .collect();
+    let length = check(shape, &values)?;
+    Ok(buffer.append(shape, &values, length)?)
+}
+
+/// A value that PHP no longer owns.
+#[derive(Debug)]
+pub enum Owned {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Bytes(Vec<u8>),
+}
+
+impl Owned {
+    /// The value, borrowed.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(b) => Value::Bool(*b),
+            Self::Int(n) => Value::Int(*n),
+            Self::Float(x) => Value::Float(*x),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+        }
+    }
+}
+
+impl From<Value<'_>> for Owned {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(b) => Self::Bool(b),
+            Value::Int(n) => Self::Int(n),
+            Value::Float(x) => Self::Float(x),
+            Value::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
+/// A scalar, or an object that stands for one.
+///
+/// # Errors
+/// When it is neither, or PHP code threw.
+pub fn convert(table: &str, field: &str, value: &Zval) -> Result<Owned, Thrown> {
+    if let Some(scalar) = zend::scalar(value) {
+        return Ok(scalar.into());
+    }
+    let refused = || {
+        Thrown::New(
+            Exception::InvalidRowException,
+            format!(
+                "Table {table:?}, column {field:?}: a value of type {} cannot be written; give null, bool, int, float, string, DateTimeInterface, a backed enum or Stringable.",
+                zend::type_name(value)
+            ),
+        )
+    };
+    let object = value.object().ok_or_else(refused)?;
+    let text = if zend::is_date(object) {
+        date_text(object)
+    } else if object.get_class_entry().flags().contains(ClassFlags::Enum) {
+        return match object
+            .get_property::<&Zval>("value")
+            .ok()
+            .and_then(zend::scalar)
+        {
+            Some(backing) => Ok(backing.into()),
+            None => Err(refused()),
+        };
+    } else if object
+        .get_class_entry()
+        .instance_of(ext_php_rs::zend::ce::stringable())
+    {
+        call(object, "__toString", &[])
+    } else {
+        return Err(refused());
+    };
+    if zend::has_exception() {
+        return Err(Thrown::Already);
+    }
+    text.map(Owned::Bytes).ok_or_else(refused)
+}
+
+fn call(object: &ZendObject, method: &str, arguments: &[&dyn IntoZvalDyn]) -> Option<Vec<u8>> {
+    let result = object.try_call_method(method, arguments.to_vec()).ok()?;
+    zend::text(&result).map(|text| zend::bytes(text).to_vec())
+}
+
+/// Microseconds only where there are some: a DATETIME without fraction rounds, and half a
+/// second must not become the next one for a moment that has none.
+fn date_text(date: &ZendObject) -> Option<Vec<u8>> {
+    let text = call(date, "format", &[&"Y-m-d H:i:s.u"])?;
+    Some(
+        text.strip_suffix(b".000000")
+            .map(<[u8]>::to_vec)
+            .unwrap_or(text),
+    )
+}
+
+/// Checks what depends on values; returns the row's length in the log.
+///
+/// # Errors
+/// An `InvalidRowException`.
+#[inline]
+pub fn check(shape: &Shape, values: &[Value<'_>]) -> Result<usize, Thrown> {
+    for at in &shape.constrained {
+        check_constrained(shape, *at, &values[*at])?;
+    }
+    if let Some(at) = values
+        .iter()
+        .position(|v| matches!(v, Value::Float(x) if !x.is_finite()))
+    {
+        return Err(refused(
+            shape,
+            at,
+            &values[at],
+            "is no number a database can hold; give a finite one or null",
+        ));
+    }
+    Ok(row_len(values))
+}
+
+fn check_constrained(shape: &Shape, at: usize, value: &Value<'_>) -> Result<(), Thrown> {
+    let field = &shape.fields[at];
+    if field.is_delta {
+        return match value {
+            Value::Int(_) => Ok(()),
+            Value::Bytes(text) => match Decimal::parse(text) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(refused(shape, at, value, &error.to_string())),
+            },
+            Value::Float(_) => Err(refused(
+                shape,
+                at,
+                value,
+                "is a float, whose sums are not exact; give the amount as a string or int",
+            )),
+            Value::Null | Value::Bool(_) => Err(refused(
+                shape,
+                at,
+                value,
+                "cannot be added; give the amount as a string or int",
+            )),
+        };
+    }
+    let kind = if field.is_key { "key" } else { "version" };
+    match value {
+        Value::Null if !field.is_template || field.is_key => {
+            return Err(refused(
+                shape,
+                at,
+                value,
+                &format!("is no {kind}; give its value"),
+            ));
+        }
+        Value::Float(_) => {
+            return Err(refused(
+                shape,
+                at,
+                value,
+                "is a float, which does not name one row; give a string or int",
+            ));
+        }
+        _ => {}
+    }
+    if field.is_template {
+        let text = template_text(value).filter(|text| is_identifier(text));
+        if text.is_none() {
+            let why = format!(
+                "cannot be part of the table name {:?}; names are 1 to {IDENTIFIER_LENGTH_MAX} of A-Z, a-z, 0-9 and _",
+                shape.table.target.text()
+            );
+            return Err(refused(shape, at, value, &why));
+        }
+        let length = shape.table.target.text().len() + text.map_or(0, |t| t.len());
+        if length > IDENTIFIER_LENGTH_MAX + field.name.len() + 2 {
+            return Err(refused(
+                shape,
+                at,
+                value,
+                &format!("makes a table name longer than {IDENTIFIER_LENGTH_MAX} characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn refused(shape: &Shape, at: usize, value: &Value<'_>, why: &str) -> Thrown {
+    /// Long values are of no use in a message.
+    const SHOWN: usize = 80;
+    let shown = match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(b) => b.to_string(),
+        Value::Int(n) => n.to_string(),
+        Value::Float(x) => x.to_string(),
+        Value::Bytes(bytes) if bytes.len() > SHOWN => {
+            format!("{:?}…", String::from_utf8_lossy(&bytes[..SHOWN]))
+        }
+        Value::Bytes(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+    };
+    let message = format!(
+        "Table {:?}, column {:?}: {shown} {why}.",
+        shape.table.name, shape.fields[at].name
+    );
+    Thrown::New(Exception::InvalidRowException, message)
+}
