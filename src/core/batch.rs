@@ -537,6 +537,12 @@ pub struct Found<'a> {
 }
 
 impl TableBatch {
+    /// How many rows remain after merging.
+    #[must_use]
+    pub fn rows_merged(&self) -> usize {
+        self.operation_count()
+    }
+
     /// A row deleted and written again is two statements but one row.
     fn operation_count(&self) -> usize {
         self.keyed.len() + self.inserted.len() - self.removed

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use crate::core::Sequence;
 use crate::core::batch::Batch;
 use crate::core::failure::{Failure, RefusedGroup};
+use crate::core::table::TableId;
 
 /// Groups in quarantine that are remembered by reason; all are counted.
 const REFUSED_KEPT: usize = 100;
@@ -22,6 +23,8 @@ pub struct Progress {
     pub written: Vec<u64>,
     /// Rows added and committed, before merging, per declared table.
     pub committed: Vec<u64>,
+    /// Rows in quarantine or discarded, before merging, per declared table.
+    pub set_aside: Vec<u64>,
     /// `written` when `flush` last returned.
     pub reported: Vec<u64>,
     /// Transactions committed.
@@ -77,6 +80,7 @@ impl Progress {
             resolved: Sequence(0),
             written: vec![0; tables],
             committed: vec![0; tables],
+            set_aside: vec![0; tables],
             reported: vec![0; tables],
             batches: 0,
             batch_time: Duration::ZERO,
@@ -105,19 +109,23 @@ impl Progress {
     pub fn batch_committed(&mut self, batch: &Batch, took: Duration) {
         for table in batch.tables() {
             let at = table.table_id.0 as usize;
-            self.written[at] += batch.operations(table).len() as u64;
+            self.written[at] += table.rows_merged() as u64;
         }
-        for (at, committed) in self.committed.iter_mut().enumerate() {
-            let id = u32::try_from(at).unwrap_or(u32::MAX);
-            *committed += batch.rows_added_to(crate::core::table::TableId(id));
-        }
+        add_rows(&mut self.committed, batch);
         self.batches += 1;
         self.batch_time += took;
         self.last_batch = (batch.rows_merged() as u64, took);
     }
 
-    /// A group is in quarantine.
-    pub fn group_quarantined(&mut self, group: RefusedGroup) {
+    /// Rows were dropped by `clear`.
+    pub fn discarded(&mut self, batch: &Batch) {
+        self.discarded += batch.rows_added();
+        add_rows(&mut self.set_aside, batch);
+    }
+
+    /// A batch of one group is in quarantine.
+    pub fn group_quarantined(&mut self, batch: &Batch, group: RefusedGroup) {
+        add_rows(&mut self.set_aside, batch);
         self.quarantined += group.last.0 - group.first.0 + 1;
         if self.refused.len() < REFUSED_KEPT {
             self.refused.push(group);
@@ -135,6 +143,12 @@ impl Progress {
     #[must_use]
     pub fn unreported(&self, table: usize) -> u64 {
         self.written[table] - self.reported[table]
+    }
+}
+
+fn add_rows(counts: &mut [u64], batch: &Batch) {
+    for (at, count) in counts.iter_mut().enumerate() {
+        *count += batch.rows_added_to(TableId(u32::try_from(at).unwrap_or(u32::MAX)));
     }
 }
 

@@ -91,15 +91,18 @@ impl Handle {
         prefix: Prefix<'_>,
         row: &ZendHashTable,
     ) -> Result<Sequence, Thrown> {
-        let buffer = self.buffer();
-        match row::append(&buffer, &self.shapes, table, prefix, row) {
-            Err(Thrown::New(Exception::BufferFullException, _)) => {
-                self.wait_for_room(ex, &buffer, || {
-                    row::append(&buffer, &self.shapes, table, prefix, row)
-                })
+        {
+            let buffer = self.buffer.borrow();
+            if buffer.is_own() {
+                match row::append(&buffer, &self.shapes, table, prefix, row) {
+                    Err(Thrown::New(Exception::BufferFullException, _)) => {}
+                    result => return result,
+                }
             }
-            result => result,
         }
+        let buffer = self.buffer();
+        let append = || row::append(&buffer, &self.shapes, table, prefix, row);
+        self.wait_for_room(ex, &buffer, append)
     }
 
     /// A table's number.
@@ -108,7 +111,13 @@ impl Handle {
     /// When it is not declared.
     #[inline]
     pub fn table(&self, name: &[u8]) -> Result<TableId, Thrown> {
-        Ok(self.buffer().table(name)?)
+        let buffer = self.buffer.borrow();
+        // Without the catalog's lock: declarations do not change.
+        let found = buffer.config().tables.iter().position(|t| t.name.as_bytes() == name);
+        match found.and_then(|at| u32::try_from(at).ok()) {
+            Some(id) => Ok(TableId(id)),
+            None => Ok(buffer.table(name)?),
+        }
     }
 
     /// Accepts a deletion.
@@ -177,6 +186,10 @@ impl Handle {
         buffer: &Arc<Buffer>,
         mut attempt: impl FnMut() -> Result<T, Thrown>,
     ) -> Result<T, Thrown> {
+        match attempt() {
+            Err(Thrown::New(Exception::BufferFullException, _)) => {}
+            result => return result,
+        }
         let timeout = buffer.block_timeout();
         let clock = Clock::start();
         if timeout.is_some() {

@@ -1,8 +1,8 @@
 //! Rows from PHP arrays, without a copy before the one into the log.
 //!
-//! A row's shape is recognised by comparing the addresses of its keys with those of rows
-//! seen before. That holds for interned keys only, and only within one request: afterwards
-//! the same address may be another text.
+//! A row's shape is recognised by comparing its keys with those of rows seen before: by
+//! address where both are interned, else by text. An address holds within one request only;
+//! afterwards it may be another text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,14 +35,21 @@ const KNOWN_MAX: usize = 32;
 /// Columns that a method gives itself, before those of its array.
 pub type Prefix<'a> = &'a [(&'static str, Value<'a>)];
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     table: TableId,
     prefix: usize,
-    keys: Vec<Key>,
+    keys: Vec<KnownKey>,
     /// Elements of the array that the prefix replaces.
     replaced: u64,
     shape: Arc<Shape>,
+}
+
+#[derive(Debug, Clone)]
+struct KnownKey {
+    /// Only of an interned key.
+    address: Option<Key>,
+    text: Box<[u8]>,
 }
 
 /// The shapes of rows seen through one handle in this request.
@@ -55,28 +62,27 @@ pub struct Shapes {
 
 impl Shapes {
     #[inline]
-    fn find(&mut self, table: TableId, prefix: usize, row: &ZendHashTable) -> Option<&Known> {
+    fn find(&mut self, table: TableId, prefix: usize, row: &ZendHashTable) -> Option<usize> {
         let request = REQUEST.load(Ordering::Relaxed);
         if self.request != request {
             self.known.clear();
             self.request = request;
         }
-        let matches = |known: &Known| {
-            known.table == table && known.prefix == prefix && known.has_keys_of(row)
-        };
+        let matches =
+            |known: &Known| known.table == table && known.prefix == prefix && known.has_keys_of(row);
         if !self.known.get(self.last).is_some_and(matches) {
             self.last = self.known.iter().position(matches)?;
         }
-        self.known.get(self.last)
+        Some(self.last)
     }
 
-    fn remember(&mut self, known: Known) {
-        if known.keys.iter().all(|k| k.is_interned()) {
-            if self.known.len() >= KNOWN_MAX {
-                self.known.remove(0);
-            }
-            self.known.push(known);
+    fn remember(&mut self, known: Known) -> usize {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.remove(0);
         }
+        self.known.push(known);
+        self.last = self.known.len() - 1;
+        self.last
     }
 }
 
@@ -84,12 +90,11 @@ impl Known {
     #[inline]
     fn has_keys_of(&self, row: &ZendHashTable) -> bool {
         let mut elements = zend::elements(row);
-        self.keys.len() == row.len()
-            && self.keys.iter().all(|key| {
-                elements
-                    .next()
-                    .is_some_and(|(other, _)| other == Some(*key))
-            })
+        let same = |known: &KnownKey| match elements.next() {
+            Some((Some(key), _)) => known.address == Some(key) || *known.text == *key.bytes(),
+            _ => false,
+        };
+        self.keys.len() == row.len() && self.keys.iter().all(same)
     }
 }
 
@@ -98,6 +103,7 @@ impl Known {
 /// # Errors
 /// What is wrong with the row, or why the buffer does not take it. [`Thrown::New`] with
 /// `BufferFullException` when waiting may help.
+#[inline]
 pub fn append(
     buffer: &Arc<Buffer>,
     shapes: &std::cell::RefCell<Shapes>,
@@ -106,34 +112,21 @@ pub fn append(
     row: &ZendHashTable,
 ) -> Result<Sequence, Thrown> {
     let mut known = shapes.borrow_mut();
-    if known.find(table, prefix.len(), row).is_none() {
-        let found = resolve(buffer, table, prefix, row)?;
-        known.remember(found);
-        // A row with a key that is not interned is resolved anew each time.
-        if known.find(table, prefix.len(), row).is_none() {
-            drop(known);
+    let at = match known.find(table, prefix.len(), row) {
+        Some(at) => at,
+        None => {
             let found = resolve(buffer, table, prefix, row)?;
-            return append_known(buffer, &found, prefix, row);
+            known.remember(found)
         }
+    };
+    let found = &known.known[at];
+    if let Some(result) = append_scalars(buffer, found, prefix, row) {
+        return result;
     }
-    match known.find(table, prefix.len(), row) {
-        Some(found) if has_objects(row) => {
-            let owned = Known {
-                keys: Vec::new(),
-                shape: Arc::clone(&found.shape),
-                ..*found
-            };
-            // Turning objects into text runs PHP code, which may come back here.
-            drop(known);
-            append_known(buffer, &owned, prefix, row)
-        }
-        Some(found) => append_known(buffer, found, prefix, row),
-        None => Err(Thrown::Already),
-    }
-}
-
-fn has_objects(row: &ZendHashTable) -> bool {
-    zend::elements(row).any(|(_, value)| zend::is_object(value))
+    // Turning objects into text runs PHP code, which may come back here.
+    let found = found.clone();
+    drop(known);
+    append_converted(buffer, &found, prefix, row)
 }
 
 fn resolve(
@@ -165,7 +158,10 @@ fn resolve(
         } else {
             names.push(key.bytes());
         }
-        keys.push(key);
+        keys.push(KnownKey {
+            address: key.is_interned().then_some(key),
+            text: key.bytes().into(),
+        });
     }
     let shape = buffer.shape(table, RowKind::Put, &names)?;
     Ok(Known {
@@ -180,12 +176,14 @@ fn resolve(
 /// Columns that fit the stack; longer rows take an allocation.
 const STACK_COLUMNS: usize = 24;
 
-fn append_known(
+/// `None` when a value is no scalar.
+#[inline]
+fn append_scalars(
     buffer: &Arc<Buffer>,
     known: &Known,
     prefix: Prefix<'_>,
     row: &ZendHashTable,
-) -> Result<Sequence, Thrown> {
+) -> Option<Result<Sequence, Thrown>> {
     let count = known.shape.fields.len();
     if count <= STACK_COLUMNS {
         let mut values = [Value::Null; STACK_COLUMNS];
@@ -201,7 +199,7 @@ fn fill_and_append<'a>(
     prefix: Prefix<'a>,
     row: &'a ZendHashTable,
     values: &mut [Value<'a>],
-) -> Result<Sequence, Thrown> {
+) -> Option<Result<Sequence, Thrown>> {
     for (slot, (_, value)) in values.iter_mut().zip(prefix) {
         *slot = *value;
     }
@@ -210,17 +208,12 @@ fn fill_and_append<'a>(
         if known.replaced != 0 && element < 64 && known.replaced & (1 << element) != 0 {
             continue;
         }
-        let Some(slot) = values.get_mut(at) else {
-            break;
-        };
-        match zend::scalar(value) {
-            Some(value) => *slot = value,
-            None => return append_converted(buffer, known, prefix, row),
-        }
+        *values.get_mut(at)? = zend::scalar(value)?;
         at += 1;
     }
-    let length = check(&known.shape, values)?;
-    Ok(buffer.append(&known.shape, values, length)?)
+    let appended = check(&known.shape, values)
+        .and_then(|length| Ok(buffer.append(&known.shape, values, length)?));
+    Some(appended)
 }
 
 /// The row's values with its objects as text. Everything is copied: converting runs PHP

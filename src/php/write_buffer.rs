@@ -18,7 +18,7 @@ use super::handle::Handle;
 use super::interface::{Handler, class_methods, interface};
 use super::{settings, stats, zend};
 use crate::core::Sequence;
-use crate::core::config::is_buffer_name;
+use crate::core::config::{BALANCES, ORDERS, TRADES, is_buffer_name};
 use crate::core::merge::{PendingRow, PendingValue};
 use crate::core::value::Value;
 
@@ -185,19 +185,16 @@ php_method!(hot add(table_row_or_parse, (table, row)) |this, ex, retval| {
 });
 
 php_method!(hot add_order(id_row, (id, row)) |this, ex, _retval| {
-    let table = this.table(b"orders")?;
-    this.add(ex, table, &[("id", Value::Int(id))], row).map(|_| ())
+    this.add(ex, ORDERS, &[("id", Value::Int(id))], row).map(|_| ())
 });
 
 php_method!(hot add_trade(zend::array, row) |this, ex, _retval| {
-    let table = this.table(b"trades")?;
-    this.add(ex, table, &[], row).map(|_| ())
+    this.add(ex, TRADES, &[], row).map(|_| ())
 });
 
 php_method!(hot add_balance_update(balance, (user, (currency, changes))) |this, ex, _retval| {
-    let table = this.table(b"balances")?;
     let prefix = [("user_id", Value::Int(user)), ("currency", Value::Bytes(zend::bytes(currency)))];
-    this.add(ex, table, &prefix, changes).map(|_| ())
+    this.add(ex, BALANCES, &prefix, changes).map(|_| ())
 });
 
 php_method!(method delete(zend::string_key, (table, key)) |this, ex, retval| {

@@ -9,7 +9,7 @@ use ext_php_rs::args::ArgInfoTables;
 use ext_php_rs::class::RegisteredClass;
 use ext_php_rs::ffi::{
     Bucket, GC_FLAGS_SHIFT, IS_ARRAY, IS_DOUBLE, IS_FALSE, IS_INDIRECT, IS_LONG, IS_NULL,
-    IS_OBJECT, IS_REFERENCE, IS_STRING, IS_TRUE, IS_UNDEF, zend_string,
+    IS_REFERENCE, IS_STRING, IS_TRUE, IS_UNDEF, zend_string,
 };
 use ext_php_rs::types::{ZendClassObject, ZendHashTable, ZendObject, ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry};
@@ -379,11 +379,6 @@ pub fn int(value: &Zval) -> Option<i64> {
 pub fn table(value: &Zval) -> Option<&ZendHashTable> {
     // SAFETY: the type says that the array member is set.
     (type_of(value) == IS_ARRAY).then(|| unsafe { &*value.value.arr })
-}
-
-/// Whether a value is an object.
-pub fn is_object(value: &Zval) -> bool {
-    type_of(value) == IS_OBJECT
 }
 
 /// The name by which PHP calls a value's type: a class for objects.

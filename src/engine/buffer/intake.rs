@@ -1,0 +1,219 @@
+//! Accepting rows and groups: all that `add` ever waits for.
+
+use super::*;
+
+impl Buffer {
+    /// Accepts a row, whose encoded length is `length`; returns its sequence.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is accepted then.
+    #[inline]
+    pub fn append(
+        self: &Arc<Self>,
+        shape: &Shape,
+        values: &[Value<'_>],
+        length: usize,
+    ) -> Result<Sequence, AppendError> {
+        if self.has_problem.load(Ordering::Relaxed) {
+            self.raise_problem(Some(&shape.table.name))?;
+        }
+        if length as u64 > self.row_bytes_max.load(Ordering::Relaxed) {
+            return Err(self.row_too_large(shape, length));
+        }
+        let mut intake = self.intake.lock();
+        if intake.group.is_some() {
+            return self.append_to_group(&mut intake, shape, values, length);
+        }
+        let sequence = self.append_frame(&mut intake, length, 1, |room| {
+            encode_row(room, shape.id, values, length);
+        })?;
+        self.wake_if_due(intake, sequence);
+        Ok(sequence)
+    }
+
+    #[inline]
+    fn append_frame(
+        &self,
+        intake: &mut Intake,
+        payload: usize,
+        rows: u32,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Sequence, AppendError> {
+        let bytes = (payload + HEADER_LEN) as u64;
+        if intake.closed {
+            return Err(self.closed());
+        }
+        if intake.rows + u64::from(rows) > self.config.max_pending_rows
+            || intake.bytes + bytes > self.config.max_pending_bytes
+        {
+            return Err(
+                if bytes > self.config.max_pending_bytes
+                    || u64::from(rows) > self.config.max_pending_rows
+                {
+                    AppendError::Row(format!(
+                        "A group of {rows} rows and {bytes} bytes can never fit max_pending_rows = {} and max_pending_bytes = {}; raise them or make groups smaller.",
+                        self.config.max_pending_rows, self.config.max_pending_bytes
+                    ))
+                } else {
+                    AppendError::Full
+                },
+            );
+        }
+        let last = intake.log.append(payload, rows, fill).map_err(|error| {
+            AppendError::Memory(format!(
+                "No memory for the buffer's log: {error}; the row was not accepted."
+            ))
+        })?;
+        intake.rows += u64::from(rows);
+        intake.bytes += bytes;
+        if intake.oldest.is_none() || last.0.is_multiple_of(LATENCY_EVERY) {
+            let now = self.clock.now();
+            intake.oldest.get_or_insert(now);
+            intake.marks.push_back((last, now));
+        }
+        Ok(last)
+    }
+
+    fn append_to_group(
+        &self,
+        intake: &mut Intake,
+        shape: &Shape,
+        values: &[Value<'_>],
+        length: usize,
+    ) -> Result<Sequence, AppendError> {
+        let last = intake.log.last();
+        if intake.closed {
+            return Err(self.closed());
+        }
+        let Some(group) = &mut intake.group else {
+            return Err(AppendError::Full);
+        };
+        let start = group.bytes.len();
+        if (start + length) as u64 > self.config.max_pending_bytes {
+            return Err(AppendError::Row(format!(
+                "The open transaction would grow to {} bytes, past max_pending_bytes = {}; make it smaller or raise the bound.",
+                start + length,
+                self.config.max_pending_bytes
+            )));
+        }
+        group.bytes.resize(start + length, 0);
+        encode_row(&mut group.bytes[start..], shape.id, values, length);
+        group.rows += 1;
+        Ok(Sequence(last.0 + u64::from(group.rows)))
+    }
+
+    #[inline]
+    fn wake_if_due(self: &Arc<Self>, mut intake: MutexGuard<'_, Intake>, sequence: Sequence) {
+        if sequence.0 >= intake.wake_at {
+            intake.wake_at = u64::MAX;
+            drop(intake);
+            self.wake_worker();
+        }
+    }
+
+    /// Starts the worker if there is none, and lets it look around.
+    pub fn wake_worker(self: &Arc<Self>) {
+        if self.config.dsn.is_some() {
+            worker::start(self, &mut self.thread.lock());
+        }
+        self.wake.notify_one();
+    }
+
+    /// Begins an atomic group.
+    ///
+    /// # Errors
+    /// When one is open, or the buffer takes no rows.
+    pub fn begin(&self) -> Result<Result<(), TransactionError>, AppendError> {
+        if self.has_problem.load(Ordering::Relaxed) {
+            self.raise_problem(None)?;
+        }
+        let mut intake = self.intake.lock();
+        if intake.closed {
+            return Err(self.closed());
+        }
+        if intake.group.is_some() {
+            return Ok(Err(TransactionError::AlreadyOpen));
+        }
+        intake.group = Some(Group {
+            bytes: Vec::new(),
+            rows: 0,
+        });
+        Ok(Ok(()))
+    }
+
+    /// Accepts the open group as a whole; returns the sequence of its last row, or of the
+    /// last row before it when it is empty.
+    ///
+    /// # Errors
+    /// When the buffer is full: the group stays open. When no group is open.
+    pub fn commit(self: &Arc<Self>) -> Result<Result<Sequence, TransactionError>, AppendError> {
+        let mut intake = self.intake.lock();
+        let Some(group) = intake.group.take() else {
+            return Ok(Err(TransactionError::NotOpen));
+        };
+        if group.rows == 0 {
+            return Ok(Ok(intake.log.last()));
+        }
+        let appended = self.append_frame(&mut intake, group.bytes.len(), group.rows, |room| {
+            room.copy_from_slice(&group.bytes);
+        });
+        match appended {
+            Ok(sequence) => {
+                self.wake_if_due(intake, sequence);
+                Ok(Ok(sequence))
+            }
+            Err(error) => {
+                intake.group = Some(group);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the open group; returns how many rows it had.
+    ///
+    /// # Errors
+    /// When no group is open.
+    pub fn roll_back(&self) -> Result<u64, TransactionError> {
+        let group = self.intake.lock().group.take();
+        group
+            .map(|g| u64::from(g.rows))
+            .ok_or(TransactionError::NotOpen)
+    }
+
+    /// Whether a group is open.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.intake.lock().group.is_some()
+    }
+
+    pub(super) fn raise_problem(&self, table: Option<&str>) -> Result<(), AppendError> {
+        let mut problem = self.problem.lock();
+        let Some(found) = &*problem else {
+            return Ok(());
+        };
+        if found.table.is_some() && table.is_some() && found.table.as_deref() != table {
+            return Ok(());
+        }
+        let error = found.error.clone();
+        if found.once {
+            *problem = None;
+            self.has_problem.store(false, Ordering::Relaxed);
+        }
+        Err(error)
+    }
+
+    fn row_too_large(&self, shape: &Shape, length: usize) -> AppendError {
+        let limit = self.row_bytes_max.load(Ordering::Relaxed);
+        AppendError::Row(format!(
+            "Table {:?}: the row takes {length} bytes; the server takes at most {limit} in one row. Make it smaller or raise max_allowed_packet.",
+            shape.table.name
+        ))
+    }
+
+    pub(super) fn closed(&self) -> AppendError {
+        let halted = self.progress.lock().halted.clone();
+        AppendError::Closed(
+            halted.unwrap_or_else(|| "The buffer is closed; make a new one.".to_owned()),
+        )
+    }
+}

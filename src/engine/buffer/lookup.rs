@@ -1,0 +1,175 @@
+//! Looking at pending rows: merging what was appended, finding and counting.
+
+use super::*;
+
+impl Buffer {
+    /// Merges what was appended since the last time. Any thread may do it.
+    pub fn catch_up(&self) {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+    }
+
+    pub(super) fn catch_up_locked(&self, merging: &mut Merging) {
+        loop {
+            let unread = self.intake.lock().log.unread();
+            let Some((segment, range)) = unread else {
+                return;
+            };
+            // After the slice: every shape its rows name is in the catalog by now.
+            let catalog = self.catalog.read();
+            while let Some(shape) = catalog.shape(crate::core::table::ShapeId(
+                u32::try_from(merging.shapes.len()).unwrap_or(u32::MAX),
+            )) {
+                merging.shapes.push(Arc::clone(shape));
+            }
+            drop(catalog);
+            let source: LogBytes = segment;
+            let mut at = range.start;
+            while at < range.end {
+                match merging.merger.push(&source, at, &merging.shapes) {
+                    Ok(length) => at += length,
+                    Err(corrupt) => {
+                        self.halt(format!("{corrupt}; this is a bug in write_buffer, and nothing more will be written."));
+                        at = range.end;
+                    }
+                }
+            }
+            self.intake.lock().log.read_to(at);
+        }
+    }
+
+    /// What is pending for one row; see [`PendingRow`]. `values` are in the order of
+    /// [`Buffer::identity`].
+    ///
+    /// # Errors
+    /// When the key is incomplete.
+    pub fn find(
+        &self,
+        table: TableId,
+        names: &[&[u8]],
+        values: &[Value<'_>],
+    ) -> Result<Option<PendingRow>, RowError> {
+        let shape = self.shape(table, RowKind::Delete, names)?;
+        let mut key = Vec::new();
+        for at in &shape.key_fields {
+            if !values[*at].append_key(&mut key) {
+                return Err(RowError(format!(
+                    "Table {:?}: key column {:?} is null; give its value.",
+                    shape.table.name, shape.fields[*at].name
+                )));
+            }
+        }
+        let parts: Option<Vec<_>> = shape
+            .template_fields
+            .iter()
+            .map(|at| template_text(&values[*at]))
+            .collect();
+        let parts = parts.ok_or_else(|| {
+            RowError(format!(
+                "Table {:?}: the name's parts must be strings.",
+                shape.table.name
+            ))
+        })?;
+        let mut name = Vec::new();
+        shape
+            .table
+            .target
+            .fill(parts.iter().map(Vec::as_slice), &mut name);
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let found = merging.merger.find(table, &name, &key);
+        let Some(group) = self.open_group() else {
+            return Ok(found);
+        };
+        let mut batch = Batch::after(Sequence(0));
+        let catalog = self.catalog.read();
+        let shapes: Vec<_> = (0..)
+            .map_while(|id| catalog.shape(crate::core::table::ShapeId(id)).cloned())
+            .collect();
+        drop(catalog);
+        if batch.push(&group, 0, &shapes).is_err() {
+            return Ok(found);
+        }
+        let Some(open) = batch.find(table, &name, &key) else {
+            return Ok(found);
+        };
+        let mut row = found.unwrap_or_default();
+        row.lay_over(&open);
+        Ok(Some(row))
+    }
+
+    /// The open group as a frame of its own.
+    fn open_group(&self) -> Option<LogBytes> {
+        let intake = self.intake.lock();
+        let group = intake.group.as_ref().filter(|g| g.rows > 0)?;
+        let mut bytes = vec![0; HEADER_LEN];
+        encode_header(&mut bytes, group.bytes.len(), Sequence(1), group.rows);
+        bytes.extend_from_slice(&group.bytes);
+        Some(Arc::new(bytes))
+    }
+
+    /// Rows accepted and not resolved, before merging.
+    #[must_use]
+    pub fn pending_rows(&self) -> u64 {
+        self.intake.lock().rows
+    }
+
+    /// Bytes of those rows in the log.
+    #[must_use]
+    pub fn pending_bytes(&self) -> u64 {
+        self.intake.lock().bytes
+    }
+
+    /// How long the oldest row that no writer has taken has been waiting.
+    #[must_use]
+    pub fn oldest_age(&self) -> Duration {
+        let oldest = self.intake.lock().oldest;
+        oldest.map_or(Duration::ZERO, |at| self.clock.now().saturating_sub(at))
+    }
+
+    /// Rows that no writer has taken, after merging.
+    #[must_use]
+    pub fn open_rows_merged(&self) -> u64 {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        merging.merger.open_rows_merged() as u64
+    }
+
+    /// Rows pending, after merging.
+    #[must_use]
+    pub fn pending_rows_merged(&self) -> u64 {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        merging
+            .merger
+            .batches()
+            .map(|b| b.rows_merged() as u64)
+            .sum()
+    }
+
+    /// Counts per declared table, in declared order, by name.
+    #[must_use]
+    pub fn table_counts(&self) -> Vec<(String, TableCounts)> {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let progress = self.progress.lock();
+        let count = |(at, spec): (usize, &crate::core::table::TableSpec)| {
+            let id = TableId(u32::try_from(at).unwrap_or(u32::MAX));
+            let pending = merging.merger.batches().map(|b| b.rows_added_to(id)).sum();
+            let committed = progress.committed[at];
+            let counts = TableCounts {
+                accepted: committed + progress.set_aside[at] + pending,
+                pending,
+                pending_merged: merging
+                    .merger
+                    .batches()
+                    .map(|b| b.rows_merged_of(id) as u64)
+                    .sum(),
+                written: progress.written[at],
+                committed,
+            };
+            (spec.name.clone(), counts)
+        };
+        self.config.tables.iter().enumerate().map(count).collect()
+    }
+}

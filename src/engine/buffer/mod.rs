@@ -1,0 +1,300 @@
+//! The buffer: where rows are accepted, looked up, waited for and counted.
+//!
+//! Locks, always taken in this order and never held while the database is talked to:
+//! `merging`, then `intake`, then `progress`. `intake` is the only one that `add` takes, and
+//! nothing under it takes longer than copying a row.
+
+mod intake;
+mod lookup;
+mod waiting;
+mod writing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use tokio::sync::Notify;
+
+use crate::core::Sequence;
+use crate::core::batch::{Batch, LogBytes, template_text};
+use crate::core::config::{Config, OnFull};
+use crate::core::failure::{Failure, FailureKind, RefusedGroup};
+use crate::core::flusher::Pending;
+use crate::core::frame::{HEADER_LEN, encode_header, encode_row};
+use crate::core::merge::{Merger, PendingRow};
+use crate::core::table::{Catalog, RowError, RowKind, Shape, TableId};
+use crate::core::value::Value;
+use crate::engine::clock::{Clock, epoch_ms, seed};
+use crate::engine::process;
+use crate::engine::progress::Progress;
+use crate::engine::worker;
+use crate::journal::log::Log;
+use crate::journal::segment::Pool;
+use crate::sink::Writer;
+
+/// Rows between two samples of the add-to-commit time: the clock costs as much as the copy.
+const LATENCY_EVERY: u64 = 32;
+/// Largest row, so that lengths in the log fit 32 bits with room to spare.
+pub const ROW_BYTES_MAX: usize = 1 << 30;
+
+/// Why a row was not accepted. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendError {
+    /// A bound is reached; waiting for the writer may help.
+    Full,
+    /// The row can never be accepted.
+    Row(String),
+    /// The buffer is closed or halted.
+    Closed(String),
+    /// The database cannot be reached, and never was.
+    Connection(String),
+    /// Tables or options do not fit the database.
+    Configuration(String),
+    /// Rows that must be kept could not be stored.
+    Journal(String),
+    /// The system has no memory for the log.
+    Memory(String),
+}
+
+/// A misuse of transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// A second `beginTransaction`.
+    #[error(
+        "A transaction is already open; commit or roll it back before beginning another. Groups do not nest."
+    )]
+    AlreadyOpen,
+    /// `commit` or `rollBack` without `beginTransaction`.
+    #[error("No transaction is open; call beginTransaction() first.")]
+    NotOpen,
+}
+
+/// What a person must put right before rows of some table, or any rows, can be written.
+#[derive(Debug, Clone)]
+struct Problem {
+    /// The declared table concerned; `None` for all.
+    table: Option<String>,
+    error: AppendError,
+    /// Told to one caller only, and then forgotten.
+    once: bool,
+}
+
+#[derive(Debug)]
+struct Group {
+    /// Encoded rows, without a frame header.
+    bytes: Vec<u8>,
+    rows: u32,
+}
+
+#[derive(Debug)]
+struct Intake {
+    log: Log,
+    /// Rows and bytes accepted and not resolved.
+    rows: u64,
+    bytes: u64,
+    /// When the oldest row that is not frozen was accepted.
+    oldest: Option<Duration>,
+    /// Some rows and when they were accepted.
+    marks: VecDeque<(Sequence, Duration)>,
+    /// The sequence at which the worker wants to be woken.
+    wake_at: u64,
+    group: Option<Group>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Merging {
+    merger: Merger,
+    shapes: Vec<Arc<Shape>>,
+}
+
+/// Rows of one table, by where they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableCounts {
+    /// Rows accepted, before merging.
+    pub accepted: u64,
+    /// Rows pending, before merging.
+    pub pending: u64,
+    /// Rows pending, after merging.
+    pub pending_merged: u64,
+    /// Rows written, after merging.
+    pub written: u64,
+    /// Rows committed, before merging.
+    pub committed: u64,
+}
+
+/// A write buffer.
+#[derive(Debug)]
+pub struct Buffer {
+    config: Config,
+    writer: Writer,
+    clock: Clock,
+    generation: u64,
+    pool: Arc<Pool>,
+    catalog: RwLock<Catalog>,
+    merging: Mutex<Merging>,
+    intake: Mutex<Intake>,
+    progress: Mutex<Progress>,
+    progressed: Condvar,
+    problem: Mutex<Option<Problem>>,
+    has_problem: AtomicBool,
+    wake: Notify,
+    flush_through: AtomicU64,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    /// Largest row the server takes, once it is known.
+    row_bytes_max: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    handles: AtomicU64,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// What was waited for is there.
+    Done,
+    /// The time slice is over.
+    Timeout,
+}
+
+impl Buffer {
+    /// A buffer without a thread or a connection; both come with the first row.
+    #[must_use]
+    pub fn new(config: Config) -> Arc<Self> {
+        process::watch_forks();
+        let pool = Arc::new(Pool::default());
+        let id = format!("{}-{}-{:016x}", config.name, std::process::id(), seed());
+        let tables = config.tables.len();
+        Arc::new(Self {
+            writer: Writer { id, durable: false },
+            clock: Clock::start(),
+            generation: process::generation(),
+            catalog: RwLock::new(Catalog::new(config.tables.clone())),
+            merging: Mutex::new(Merging {
+                merger: Merger::at(Sequence(0)),
+                shapes: Vec::new(),
+            }),
+            intake: Mutex::new(Intake {
+                log: Log::new(Arc::clone(&pool)),
+                rows: 0,
+                bytes: 0,
+                oldest: None,
+                marks: VecDeque::new(),
+                wake_at: 1,
+                group: None,
+                closed: false,
+            }),
+            progress: Mutex::new(Progress::new(tables, epoch_ms())),
+            progressed: Condvar::new(),
+            problem: Mutex::new(None),
+            has_problem: AtomicBool::new(false),
+            wake: Notify::new(),
+            flush_through: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            row_bytes_max: AtomicU64::new(ROW_BYTES_MAX as u64),
+            thread: Mutex::new(None),
+            handles: AtomicU64::new(0),
+            pool,
+            config,
+        })
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whose checkpoint it moves.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether this process made it, rather than a parent that forked.
+    #[must_use]
+    #[inline]
+    pub fn is_own(&self) -> bool {
+        self.generation == process::generation()
+    }
+
+    /// A table's number.
+    ///
+    /// # Errors
+    /// When it is not declared.
+    pub fn table(&self, name: &[u8]) -> Result<TableId, RowError> {
+        self.catalog.read().table(name)
+    }
+
+    /// The shape of rows with these field names.
+    ///
+    /// # Errors
+    /// See [`Catalog::shape_of`].
+    pub fn shape(
+        &self,
+        table: TableId,
+        kind: RowKind,
+        names: &[&[u8]],
+    ) -> Result<Arc<Shape>, RowError> {
+        self.catalog.write().shape_of(table, kind, names)
+    }
+
+    /// The fields that name a row of a table, and those that fill the table's name.
+    #[must_use]
+    pub fn identity(&self, table: TableId) -> Vec<String> {
+        let catalog = self.catalog.read();
+        let spec = catalog.spec(table);
+        let mut fields: Vec<String> = spec.identity().into_iter().map(|k| k.field).collect();
+        for field in spec.target.fields() {
+            if !fields.iter().any(|f| f == field) {
+                fields.push(field.to_owned());
+            }
+        }
+        fields
+    }
+    /// The last sequence given out.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.intake.lock().log.last()
+    }
+
+    /// The last row that is no longer pending, nor any before it.
+    #[must_use]
+    pub fn resolved(&self) -> Sequence {
+        self.progress.lock().resolved
+    }
+
+    /// Another handle refers to the buffer.
+    pub fn handle_made(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handle is gone; returns how many are left.
+    pub fn handle_dropped(&self) -> u64 {
+        self.handles.fetch_sub(1, Ordering::Relaxed) - 1
+    }
+
+    /// Whether the worker thread has ended, or never began.
+    #[must_use]
+    pub fn worker_has_ended(&self) -> bool {
+        self.thread
+            .lock()
+            .as_ref()
+            .is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Looks at, or changes, what the writer reports.
+    pub fn with_progress<R>(&self, look: impl FnOnce(&mut Progress) -> R) -> R {
+        look(&mut self.progress.lock())
+    }
+}

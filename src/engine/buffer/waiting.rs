@@ -1,0 +1,89 @@
+//! Waiting for the writer, discarding, closing and stopping.
+
+use super::*;
+
+impl Buffer {
+    /// Drops every row that no writer has taken; returns how many, before merging.
+    pub fn clear(&self) -> u64 {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let through = merging.merger.position();
+        let dropped = merging.merger.discard(through);
+        let rows = dropped.iter().map(Batch::rows_added).sum();
+        let bytes: u64 = dropped.iter().map(Batch::bytes).sum();
+        let mut intake = self.intake.lock();
+        intake.rows -= rows;
+        intake.bytes -= bytes;
+        intake.oldest = None;
+        if let Some(group) = &mut intake.group {
+            *group = Group {
+                bytes: Vec::new(),
+                rows: 0,
+            };
+        }
+        drop(intake);
+        let mut progress = self.progress.lock();
+        dropped.iter().for_each(|batch| progress.discarded(batch));
+        progress.resolved = merging.merger.resolved();
+        self.progressed.notify_all();
+        rows
+    }
+
+    /// Waits until `sequence` is resolved, a failure is reported past `failures`, or the
+    /// slice is over.
+    pub fn wait_resolved(&self, sequence: Sequence, failures: u64, slice: Duration) -> Waited {
+        let mut progress = self.progress.lock();
+        let done = |p: &Progress| {
+            p.resolved >= sequence || p.failures > failures || p.halted.is_some() || p.worker_ended
+        };
+        if !done(&progress) {
+            let _ = self.progressed.wait_for(&mut progress, slice);
+        }
+        if done(&progress) {
+            Waited::Done
+        } else {
+            Waited::Timeout
+        }
+    }
+
+    /// Waits for the writer to make room, or the slice to be over.
+    pub fn wait_progress(&self, slice: Duration) {
+        let mut progress = self.progress.lock();
+        let _ = self.progressed.wait_for(&mut progress, slice);
+    }
+
+    /// Whether `add` waits at a bound, and how long.
+    #[must_use]
+    pub fn block_timeout(&self) -> Option<Duration> {
+        let waits = self.config.on_full == OnFull::Block && self.config.dsn.is_some();
+        waits.then(|| Duration::from_millis(self.config.block_timeout_ms))
+    }
+
+    /// Asks for everything up to `through` to be written now.
+    pub fn request_flush(self: &Arc<Self>, through: Sequence) {
+        self.flush_through.fetch_max(through.0, Ordering::Relaxed);
+        self.wake_worker();
+    }
+
+    /// Takes no more rows, and writes what there is without waiting for size or age. An
+    /// open group is forgotten; returns its rows.
+    pub fn close(self: &Arc<Self>) -> u64 {
+        let mut intake = self.intake.lock();
+        intake.closed = true;
+        let group = intake.group.take();
+        let rows = intake.rows;
+        drop(intake);
+        self.draining.store(true, Ordering::Relaxed);
+        if rows > 0 || self.thread.lock().is_some() {
+            self.wake_worker();
+        }
+        group.map_or(0, |g| u64::from(g.rows))
+    }
+
+    /// Ends the worker once nothing is pending; `now` ends it whatever is pending.
+    pub fn stop(&self, now: bool) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stopping.store(now, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+}

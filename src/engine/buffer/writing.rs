@@ -1,0 +1,248 @@
+//! The worker's side: what is due, freezing, splitting, resolving, and what went wrong.
+
+use super::*;
+
+/// What the worker alone does.
+impl Buffer {
+    pub(in crate::engine) fn catalog_tables(&self) -> Vec<Arc<crate::core::table::TableSpec>> {
+        self.catalog.read().tables().to_vec()
+    }
+
+    pub(in crate::engine) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(in crate::engine) fn flush_wanted(&self) -> Sequence {
+        Sequence(self.flush_through.load(Ordering::Relaxed))
+    }
+
+    pub(in crate::engine) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::engine) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.load(Ordering::Relaxed) > 0
+    }
+
+    pub(in crate::engine) fn pending(&self) -> Pending {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let merger = &merging.merger;
+        let intake = self.intake.lock();
+        Pending {
+            open_rows_merged: merger.open_rows_merged() as u64,
+            has_full_batch: merger.has_full_batch(),
+            rows: intake.rows,
+            bytes: intake.bytes,
+            oldest: intake.oldest,
+            frozen_groups: merger.frozen().map(|b| b.group_count()),
+            resolved: merger.resolved(),
+        }
+    }
+
+    /// Before the worker sleeps: `false` when there is something to look at already, else
+    /// it will be woken by the row that may make a batch due.
+    pub(in crate::engine) fn may_sleep(&self, open_rows_merged: u64) -> bool {
+        let mut intake = self.intake.lock();
+        if intake.log.unread().is_some() {
+            return false;
+        }
+        let first = intake.rows == 0;
+        let missing = self.config.max_buffer_size.saturating_sub(open_rows_merged);
+        // Updates of one key merge: not every row that comes makes the batch larger, and a
+        // wake-up costs more than adding fifty rows. Age covers what this leaves.
+        let rows = if first {
+            1
+        } else {
+            missing.max(self.config.max_buffer_size / 4).max(16)
+        };
+        intake.wake_at = intake.log.last().0 + rows;
+        true
+    }
+
+    /// A batch is being written or retried: no row needs to wake the worker.
+    pub(in crate::engine) fn keep_asleep(&self) {
+        self.intake.lock().wake_at = u64::MAX;
+    }
+
+    pub(in crate::engine) fn freeze(&self) {
+        let mut merging = self.merging.lock();
+        let Some(batch) = merging.merger.freeze() else {
+            return;
+        };
+        let last = batch.last();
+        let mut intake = self.intake.lock();
+        if intake.log.last() == last {
+            intake.oldest = None;
+        } else {
+            // The last sample at or before the first row left: never later than that row.
+            let after = intake
+                .marks
+                .iter()
+                .rev()
+                .find(|(sequence, _)| *sequence <= last.next());
+            intake.oldest = after.map(|(_, at)| *at).or(intake.oldest);
+        }
+    }
+
+    pub(in crate::engine) fn frozen(&self) -> Option<Arc<Batch>> {
+        self.merging.lock().merger.frozen().cloned()
+    }
+
+    pub(in crate::engine) fn split(&self) {
+        let mut merging = self.merging.lock();
+        let Merging { merger, shapes } = &mut *merging;
+        if let Err(corrupt) = merger.split(shapes) {
+            self.halt(format!(
+                "{corrupt} when the batch was taken apart; nothing more will be written."
+            ));
+        }
+    }
+
+    /// The frozen batch is committed, or in quarantine.
+    pub(in crate::engine) fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>) {
+        let mut merging = self.merging.lock();
+        let Some(batch) = merging.merger.resolve() else {
+            return;
+        };
+        let resolved = merging.merger.resolved();
+        let now = self.clock.now();
+        let mut intake = self.intake.lock();
+        intake.rows -= batch.rows_added();
+        intake.bytes -= batch.bytes();
+        let mut samples = Vec::new();
+        while let Some((sequence, at)) = intake
+            .marks
+            .front()
+            .copied()
+            .filter(|(s, _)| *s <= batch.last())
+        {
+            intake.marks.pop_front();
+            if sequence >= batch.first() {
+                samples.push(now.saturating_sub(at));
+            }
+        }
+        drop(intake);
+        let mut progress = self.progress.lock();
+        progress.resolved = resolved;
+        progress.last_flush_ms = epoch_ms();
+        match quarantined {
+            Some(group) => progress.group_quarantined(&batch, group),
+            None => {
+                progress.batch_committed(&batch, took);
+                for sample in samples {
+                    progress
+                        .latency_us
+                        .saturating_record(u64::try_from(sample.as_micros()).unwrap_or(u64::MAX));
+                }
+            }
+        }
+        self.progressed.notify_all();
+    }
+
+    pub(in crate::engine) fn with_shapes<R>(&self, look: impl FnOnce(&[Arc<Shape>]) -> R) -> R {
+        look(&self.merging.lock().shapes)
+    }
+
+    /// Every pending group, oldest first, through `line`.
+    pub(in crate::engine) fn pending_lines(
+        &self,
+        line: impl Fn(&Batch, usize, &[Arc<Shape>]) -> String,
+    ) -> Vec<String> {
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let shapes = &merging.shapes;
+        merging
+            .merger
+            .batches()
+            .flat_map(|b| {
+                (0..b.group_count())
+                    .map(|g| line(b, g, shapes))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    pub(in crate::engine) fn replenish_pool(&self) {
+        if self.pool.is_empty() {
+            // Without a spare, `add` maps one itself and says so if there is no memory.
+            let _ = self.pool.replenish();
+        }
+    }
+
+    pub(in crate::engine) fn connected(&self, server: String, row_bytes_max: Option<u64>) {
+        if let Some(limit) = row_bytes_max {
+            self.row_bytes_max
+                .store(limit.min(ROW_BYTES_MAX as u64), Ordering::Relaxed);
+        }
+        let mut progress = self.progress.lock();
+        progress.reconnects += u64::from(progress.connections > 0);
+        progress.connections += 1;
+        progress.server = Some(server);
+        progress.connected = true;
+        drop(progress);
+        self.clear_problem();
+    }
+
+    /// Rows of every declared table can be written again.
+    pub(in crate::engine) fn clear_problem_of_tables(&self) {
+        if self.has_problem.load(Ordering::Relaxed) {
+            let mut problem = self.problem.lock();
+            if problem.as_ref().is_some_and(|p| !p.once) {
+                *problem = None;
+                self.has_problem.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(in crate::engine) fn clear_problem(&self) {
+        *self.problem.lock() = None;
+        self.has_problem.store(false, Ordering::Relaxed);
+    }
+
+    /// The next call, about `table` if one is named, throws `error`.
+    pub(in crate::engine) fn set_problem(
+        &self,
+        table: Option<String>,
+        error: AppendError,
+        once: bool,
+    ) {
+        *self.problem.lock() = Some(Problem { table, error, once });
+        self.has_problem.store(true, Ordering::Relaxed);
+    }
+
+    pub(in crate::engine) fn attempt_failed(&self, failure: &Failure, reported: bool) {
+        let mut progress = self.progress.lock();
+        progress.connected &= failure.kind != FailureKind::Lost;
+        progress.attempt_failed(failure, reported);
+        drop(progress);
+        self.progressed.notify_all();
+    }
+
+    /// Nothing more is written, and every further call says why.
+    pub(in crate::engine) fn halt(&self, why: String) {
+        self.halt_because(why.clone(), AppendError::Closed(why));
+    }
+
+    /// Nothing more is written, and every further call throws `error`.
+    pub(in crate::engine) fn halt_because(&self, why: String, error: AppendError) {
+        let mut progress = self.progress.lock();
+        progress.last_error = Some(why.clone());
+        progress.halted.get_or_insert(why);
+        drop(progress);
+        self.set_problem(None, error, false);
+        self.progressed.notify_all();
+    }
+
+    pub(in crate::engine) fn worker_ended(&self) {
+        let mut progress = self.progress.lock();
+        progress.worker_ended = true;
+        progress.connected = false;
+        drop(progress);
+        self.progressed.notify_all();
+    }
+}
