@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
+# second run costs next to nothing and prints nothing.
+#
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint image  (default: build)
+#
+#   build   PHP with its headers, clang for bindgen, a C toolchain
+#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB
+#   demo    what the example application needs beyond that
+#   lint    the checkers of PHP and of shell scripts
+#   image   what scripts/build-mysql-image.sh needs
+#
+# Rust is not installed, only asked for. SETUP_DRY_RUN=1 only says what is missing.
+set -euo pipefail
+umask 022
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# A package of one PHP version (php8.2-xml) stands for the unversioned one (php-xml), if it
+# is of the version that `php` runs.
+packages_of() {
+    case "$1" in
+        build) echo php-cli php-dev clang libclang-dev pkg-config build-essential ;;
+        test) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
+                   phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core ;;
+        demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
+                   php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
+        lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
+        image) echo debootstrap debian-archive-keyring ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, image)" ;;
+    esac
+}
+
+check_rust() {
+    if ! command -v cargo >/dev/null; then
+        say "cargo is missing. Install Rust with rustup (https://rustup.rs says how, in one line),"
+        fail "open a new shell, and run this again"
+    fi
+}
+
+# What stands in for a package that dpkg does not know: a tool installed another way.
+provided_otherwise() {
+    case "$1" in
+        composer) command -v composer >/dev/null || [ -x vendor/bin/composer ] ;;
+        phpunit) command -v phpunit >/dev/null || [ -x vendor/bin/phpunit ] ;;
+        php-codesniffer) command -v phpcs >/dev/null || [ -x vendor/bin/phpcs ] ;;
+        php-laravel-framework) [ -d vendor/laravel/framework ] ;;
+        shellcheck) command -v shellcheck >/dev/null ;;
+        python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
+        *) return 1 ;;
+    esac
+}
+
+has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]; }
+
+# Whether a release that has PHP at all lacks this: not every one packages every checker.
+is_dispensable() {
+    case "$1" in php-codesniffer|shellcheck) ;; *) return 1 ;; esac
+    has_candidate php-cli && ! has_candidate "$1"
+}
+
+missing() {
+    local package php_version='' name
+    declare -A installed=()
+    while read -r name; do
+        installed[$name]=1
+    done < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p')
+    for package in "$@"; do
+        [ -z "${installed[$package]:-}" ] || continue
+        case "$package" in
+            php-cli|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath)
+                if [ -z "$php_version" ]; then
+                    php_version=$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;' 2>/dev/null) || php_version=none
+                fi
+                [ -z "${installed[php$php_version-${package#php-}]:-}" ] || continue
+                # `php` is of a version with packages of its own: its own package, not the default's.
+                if [ -n "${installed[php$php_version-cli]:-}" ]; then
+                    package=php$php_version-${package#php-}
+                fi ;;
+            # What mariadb-server pulls in, whichever way it was named.
+            mariadb-server-core|mariadb-client-core)
+                ! command -v mariadbd >/dev/null || continue ;;
+        esac
+        provided_otherwise "$package" || is_dispensable "$package" || echo "$package"
+    done
+}
+
+install_packages() {
+    local sudo=() policy=/usr/sbin/policy-rc.d
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "not root and no sudo: apt-get install $* first"
+        sudo=(sudo)
+        [ -t 0 ] || sudo+=(-n)
+    fi
+    apt() {
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l \
+            apt-get -y -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null
+    }
+    # No package that comes along may start a service here.
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+        "${sudo[@]}" chmod 0755 "$policy"
+        # shellcheck disable=SC2064 # the values of now are the ones to use
+        trap "${sudo[*]} rm -f $policy" EXIT
+    fi
+    say "installing: $*"
+    local log
+    log=$(mktemp)
+    # The lists may be stale or empty: one update, and the same again.
+    if ! apt install --no-install-recommends "$@" > "$log" 2>&1; then
+        say "refreshing the package lists"
+        apt update >> "$log" 2>&1 || say "apt-get update failed in part; trying all the same"
+        local package packages=()
+        for package in "$@"; do
+            if is_dispensable "$package"; then say "this release has no $package: going on without it"
+            else packages+=("$package"); fi
+        done
+        if ! apt install --no-install-recommends "${packages[@]}" > "$log" 2>&1; then
+            tail -n 30 "$log" >&2
+            rm -f "$log"
+            fail "could not install: $*"
+        fi
+    fi
+    rm -f "$log"
+}
+
+main() {
+    local group list wanted=() lacking
+    case "${1:-}" in -h|--help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
+    for group in "${@:-build}"; do
+        [ "$group" != build ] || check_rust
+        list=$(packages_of "$group")
+        # shellcheck disable=SC2206 # package names hold no spaces
+        wanted+=($list)
+    done
+    if ! command -v dpkg-query >/dev/null; then
+        say "not Debian or Ubuntu: make sure that the like of these is installed:"
+        say "    $(printf '%s\n' "${wanted[@]}" | sort -u | tr '\n' ' ')"
+        exit 0
+    fi
+    mapfile -t lacking < <(missing "${wanted[@]}" | sort -u)
+    [ "${#lacking[@]}" -gt 0 ] || exit 0
+    if [ -n "${SETUP_DRY_RUN:-}" ]; then
+        say "missing: ${lacking[*]}"
+        exit 0
+    fi
+    install_packages "${lacking[@]}"
+}
+
+main "$@"
