@@ -1,0 +1,114 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot;
+
+use Illuminate\Database\Connection;
+use RuntimeException;
+
+/**
+ * Takes up the market where the database says it stands. To be called with nothing pending.
+ */
+final class MarketLoader
+{
+    public function __construct(
+        private readonly Connection $database,
+        private readonly Market $market,
+    ) {
+    }
+
+    public function progress(string $input): Progress
+    {
+        $row = $this->database->table('spot_progress')
+            ->where('market', $this->market->key())->where('input', $input)->first();
+
+        if ($row === null && $this->database->table('orders')->exists()) {
+            throw new RuntimeException(
+                "The database holds orders of another input than {$input}: run spot:migrate-and-seed --fresh first.",
+            );
+        }
+
+        return new Progress($this->market->key(), $input, (int) ($row->events ?? 0), (int) ($row->match_id ?? 0));
+    }
+
+    public function funds(): AvailableFunds
+    {
+        $funds = new AvailableFunds();
+
+        foreach ($this->market->currencies() as $currency) {
+            $amounts = [];
+
+            foreach ($this->database->table($this->market->accountTable($currency))->select('id', 'available_balance')->cursor() as $row) {
+                $amounts[(int) $row->id] = Decimal::parse((string) $row->available_balance, Market::AMOUNT_SCALE);
+            }
+
+            if ($amounts === []) {
+                throw new RuntimeException("{$this->market->accountTable($currency)} is empty: run spot:migrate-and-seed first.");
+            }
+
+            $funds->load($currency, $amounts);
+        }
+
+        return $funds;
+    }
+
+    /**
+     * Open orders in the order in which they were placed: price-time priority as it was.
+     *
+     * Rest them all but the last, and match that one if the event that placed it is the last
+     * one consumed: a crash may have come between placing and matching it.
+     *
+     * @return list<Order>
+     */
+    public function openOrders(): array
+    {
+        $notionals = $this->notionalsOfExecuting();
+        $orders = [];
+
+        foreach ($this->database->table('orders')->whereIn('status', OrderStatus::open())->orderBy('event')->cursor() as $row) {
+            $orders[] = new Order(
+                (int) $row->id,
+                (int) $row->user_id,
+                Side::from($row->trade_type),
+                Decimal::parse((string) $row->price, Market::PRICE_SCALE),
+                Decimal::parse((string) $row->quantity, Market::QUANTITY_SCALE),
+                (int) $row->event,
+                (int) $row->created_at,
+                Decimal::parse((string) $row->executed_quantity, Market::QUANTITY_SCALE),
+                $notionals[Order::key((int) $row->id)] ?? 0,
+                Decimal::parse((string) $row->fee, Market::AMOUNT_SCALE),
+            );
+        }
+
+        return $orders;
+    }
+
+    /**
+     * The mean price in the orders table is rounded, so the exact sums come from the trades.
+     *
+     * @return array<string, int> Order::key() => sum of price x quantity in 1e-9
+     */
+    private function notionalsOfExecuting(): array
+    {
+        $notionals = [];
+
+        foreach (['buy_order_id', 'sell_order_id'] as $side) {
+            $trades = $this->database->table('order_transactions')
+                ->join('orders', 'orders.id', '=', "order_transactions.{$side}")
+                ->where('orders.status', OrderStatus::Executing->value)
+                ->select("order_transactions.{$side} as order_id", 'order_transactions.price', 'order_transactions.quantity');
+
+            foreach ($trades->cursor() as $trade) {
+                $notional = Decimal::product(
+                    Decimal::parse((string) $trade->price, Market::PRICE_SCALE),
+                    Decimal::parse((string) $trade->quantity, Market::QUANTITY_SCALE),
+                );
+                $key = Order::key((int) $trade->order_id);
+                $notionals[$key] = Decimal::sum($notionals[$key] ?? 0, $notional);
+            }
+        }
+
+        return $notionals;
+    }
+}

@@ -1,0 +1,12 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot;
+
+/** The `trade_type` of an order. */
+enum Side: string
+{
+    case Buy = 'buy';
+    case Sell = 'sell';
+}

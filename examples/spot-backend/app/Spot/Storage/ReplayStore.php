@@ -1,0 +1,189 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot\Storage;
+
+use App\Spot\Decimal;
+use App\Spot\Market;
+use App\Spot\Order;
+use App\Spot\OrderStatus;
+use App\Spot\Progress;
+use LogicException;
+
+/**
+ * The whole state of the exchange in memory, as the audit wants to find it in the database.
+ *
+ * An order that has reached a final status is packed into one string and may never be
+ * written again.
+ */
+final class ReplayStore implements SpotStore
+{
+    public const ORDER_COLUMNS = [
+        'id', 'original_id', 'user_id', 'email', 'trade_type', 'currency', 'coin', 'type', 'status', 'ioc', 'quantity',
+        'price', 'executed_quantity', 'executed_price', 'base_price', 'stop_condition', 'fee', 'reverse_price',
+        'market_type', 'event', 'created_at', 'updated_at',
+    ];
+
+    public const TRADE_COLUMNS = [
+        'match_id', 'buy_order_id', 'sell_order_id', 'currency', 'coin', 'price', 'quantity', 'amount', 'btc_amount',
+        'status', 'executed_date', 'buy_fee', 'sell_fee', 'transaction_type', 'buyer_id', 'buyer_email', 'seller_id',
+        'seller_email', 'created_at',
+    ];
+
+    public const ACCOUNT_COLUMNS = ['id', 'balance', 'available_balance', 'usd_amount', 'created_at', 'updated_at'];
+
+    private const SEPARATOR = "\x1f";
+    private const STATUS_INDEX = 8;
+    private const DELTA_COLUMNS = ['balance', 'available_balance', 'usd_amount'];
+
+    /** @var array<string, array<string, int|string|bool|null>> by Order::key() */
+    private array $openOrders = [];
+
+    /** @var array<string, string> packed, by Order::key() */
+    private array $finalOrders = [];
+
+    /** @var array<string, string> packed, by match id */
+    private array $trades = [];
+
+    /** @var array<string, array<int, array<string, int>>> currency => user id => amounts in 1e-10, and updated_at */
+    private array $accounts = [];
+
+    public function __construct(private readonly Market $market)
+    {
+        foreach ($market->currencies() as $currency) {
+            $deposit = $market->deposits[$currency];
+            $this->accounts[$currency] = array_fill(1, $market->users, [
+                'balance' => $deposit,
+                'available_balance' => $deposit,
+                'usd_amount' => 0,
+                'updated_at' => $market->openedAtMs,
+            ]);
+        }
+    }
+
+    public function group(callable $write): void
+    {
+        $write();
+    }
+
+    public function order(int $id, array $columns): void
+    {
+        $key = Order::key($id);
+
+        if (isset($this->finalOrders[$key])) {
+            throw new LogicException("the replay changes order {$id} after its final status");
+        }
+
+        $order = $columns + ($this->openOrders[$key] ?? ['id' => $id]);
+
+        if (OrderStatus::from((string) $order['status'])->isFinal()) {
+            $this->finalOrders[$key] = self::pack(self::ORDER_COLUMNS, $order);
+            unset($this->openOrders[$key]);
+        } else {
+            $this->openOrders[$key] = $order;
+        }
+    }
+
+    public function trade(array $columns): void
+    {
+        $this->trades[Order::key((int) $columns['match_id'])] = self::pack(self::TRADE_COLUMNS, $columns);
+    }
+
+    public function balance(int $userId, string $currency, array $changes): void
+    {
+        $account = &$this->accounts[$currency][$userId];
+
+        foreach (self::DELTA_COLUMNS as $column) {
+            if (isset($changes[$column])) {
+                $account[$column] = Decimal::sum($account[$column], Decimal::parse((string) $changes[$column], Market::AMOUNT_SCALE));
+            }
+        }
+
+        $account['updated_at'] = (int) $changes['updated_at'];
+    }
+
+    public function progress(Progress $progress, int $atMs): void
+    {
+    }
+
+    public function pendingOrder(int $id): ?array
+    {
+        return null;
+    }
+
+    public function orderStatus(int $id): ?string
+    {
+        $key = Order::key($id);
+
+        if (isset($this->finalOrders[$key])) {
+            return explode(self::SEPARATOR, $this->finalOrders[$key])[self::STATUS_INDEX];
+        }
+
+        return isset($this->openOrders[$key]) ? (string) $this->openOrders[$key]['status'] : null;
+    }
+
+    /** @return array<string, string> packed, by Order::key() */
+    public function packedOrders(): array
+    {
+        return $this->finalOrders + array_map(
+            static fn (array $order): string => self::pack(self::ORDER_COLUMNS, $order),
+            $this->openOrders,
+        );
+    }
+
+    /** @return array<string, string> packed, by match id */
+    public function packedTrades(): array
+    {
+        return $this->trades;
+    }
+
+    /** @return array<string, string> packed, by user id */
+    public function packedAccounts(string $currency): array
+    {
+        $packed = [];
+
+        foreach ($this->accounts[$currency] as $userId => $account) {
+            $row = ['id' => $userId, 'created_at' => $this->market->openedAtMs, 'updated_at' => $account['updated_at']];
+
+            foreach (self::DELTA_COLUMNS as $column) {
+                $row[$column] = Decimal::format($account[$column], Market::AMOUNT_SCALE);
+            }
+
+            $packed[Order::key($userId)] = self::pack(self::ACCOUNT_COLUMNS, $row);
+        }
+
+        return $packed;
+    }
+
+    /**
+     * One text for one row, the same for every way a database writes its values.
+     *
+     * @param list<string> $columns
+     * @param array<string, mixed> $row
+     */
+    public static function pack(array $columns, array $row): string
+    {
+        $values = [];
+
+        foreach ($columns as $column) {
+            $value = $row[$column] ?? null;
+            $values[] = match (true) {
+                $value === null => 'NULL',
+                is_string($value) && is_numeric($value) => Decimal::canonical($value),
+                default => (string) $value,
+            };
+        }
+
+        return implode(self::SEPARATOR, $values);
+    }
+
+    /**
+     * @param list<string> $columns
+     * @return array<string, string>
+     */
+    public static function unpack(array $columns, string $packed): array
+    {
+        return array_combine($columns, explode(self::SEPARATOR, $packed));
+    }
+}
