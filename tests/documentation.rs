@@ -19,7 +19,11 @@ fn the_readme_lists_every_option_with_its_default() {
         let said = default.split(';').next().unwrap_or_default();
         assert_eq!(said, expected, "README.md on {}", option.name);
         if let Some(variable) = option.env {
-            assert!(default.contains(variable), "README.md on {}: {variable} is missing", option.name);
+            assert!(
+                default.contains(variable),
+                "README.md on {}: {variable} is missing",
+                option.name
+            );
         }
     }
 }

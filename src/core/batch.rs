@@ -19,10 +19,16 @@ use super::value::Value;
 /// Bytes of the log that stay where they are while anyone holds them.
 pub type LogBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// The log holds something that is no frame of known shapes.
+/// Why a frame is not in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log holds bytes that are no frame at row {0}")]
-pub struct CorruptFrame(pub Sequence);
+pub enum PushError {
+    /// The log holds something that is no next frame of known shapes.
+    #[error("the log holds bytes that are no frame at row {0}")]
+    Corrupt(Sequence),
+    /// The frame must not be merged with what the batch holds; a new batch takes it.
+    #[error("row {0} needs a batch of its own")]
+    NewBatch(Sequence),
+}
 
 /// Where a value or row begins.
 #[derive(Debug, Clone, Copy)]
@@ -208,19 +214,23 @@ impl Batch {
     /// Merges the frame at `offset` of `source`; returns the frame's length.
     ///
     /// # Errors
-    /// When there is no whole frame of known shapes, or it is not the next one.
+    /// When there is no whole frame of known shapes, it is not the next one, or it needs
+    /// another batch. The batch is as before in the last case, and of no use in the others.
     pub fn push(
         &mut self,
         source: &LogBytes,
         offset: usize,
         shapes: &[Arc<Shape>],
-    ) -> Result<usize, CorruptFrame> {
-        let corrupt = CorruptFrame(self.last.next());
+    ) -> Result<usize, PushError> {
+        let corrupt = PushError::Corrupt(self.last.next());
         let at = self.source_index(source);
         let bytes = (**source).as_ref();
         let frame = bytes.get(offset..).and_then(Frame::decode).ok_or(corrupt)?;
         if frame.first != self.last.next() {
             return Err(corrupt);
+        }
+        if !self.groups.is_empty() && self.must_not_merge(&frame, shapes) {
+            return Err(PushError::NewBatch(frame.first));
         }
         let place = |offset: usize| Place {
             source: at,
@@ -250,11 +260,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the log no longer reads as it did.
-    pub fn subset(
-        &self,
-        groups: Range<usize>,
-        shapes: &[Arc<Shape>],
-    ) -> Result<Self, CorruptFrame> {
+    pub fn subset(&self, groups: Range<usize>, shapes: &[Arc<Shape>]) -> Result<Self, PushError> {
         let groups = self.groups.get(groups).unwrap_or_default();
         let previous = groups
             .first()
@@ -309,6 +315,39 @@ impl Batch {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
+    /// Whether merging a row of the frame would carry an older version's column past the
+    /// database's newer one: `{a, v5}` and `{b, v7}` are not `{a, b, v7}` where v6 is stored.
+    fn must_not_merge(&self, frame: &Frame<'_>, shapes: &[Arc<Shape>]) -> bool {
+        frame.rows().any(|row| {
+            let Some(shape) = shapes.get(row.shape.0 as usize) else {
+                return false;
+            };
+            if shape.version_field.is_none() {
+                return false;
+            }
+            let fields = fields_of(
+                shape,
+                &row,
+                Place {
+                    source: 0,
+                    offset: 0,
+                },
+            )
+            .unwrap_or_default();
+            let table = name_of(shape, &fields)
+                .and_then(|name| self.by_name.get(&(shape.table_id, name)))
+                .map(|index| &self.tables[*index]);
+            let pending = key_of(shape, &fields)
+                .and_then(|key| table?.keyed.get(&key[..]))
+                .and_then(|row| row.put.as_ref());
+            pending.is_some_and(|put| {
+                !put.columns
+                    .iter()
+                    .all(|c| shape.columns.iter().any(|o| o.name == c.name))
+            })
+        })
+    }
+
     fn push_row(
         &mut self,
         row: &Row<'_>,
@@ -316,17 +355,7 @@ impl Batch {
         shape: &Arc<Shape>,
         sequence: Sequence,
     ) -> Option<()> {
-        let mut fields = Vec::with_capacity(shape.fields.len());
-        let mut rest = row.values;
-        for _ in &shape.fields {
-            let offset = at.offset + u32::try_from(row.values.len() - rest.len()).ok()?;
-            let (value, after) = Value::decode(rest)?;
-            fields.push((value, Place { offset, ..at }));
-            rest = after;
-        }
-        if !rest.is_empty() {
-            return None;
-        }
+        let fields = fields_of(shape, row, at)?;
         let index = self.table_index(shape, &fields)?;
         let table = shape.table_id.0 as usize;
         if self.added.len() <= table {
@@ -346,16 +375,7 @@ impl Batch {
     }
 
     fn table_index(&mut self, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Option<usize> {
-        let mut name = Vec::new();
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        for at in &shape.template_fields {
-            parts.push(template_text(&fields.get(*at)?.0)?);
-        }
-        shape
-            .table
-            .target
-            .fill(parts.iter().map(Vec::as_slice), &mut name);
-        let entry = (shape.table_id, name.into_boxed_slice());
+        let entry = (shape.table_id, name_of(shape, fields)?);
         if let Some(index) = self.by_name.get(&entry) {
             return Some(*index);
         }
@@ -378,10 +398,15 @@ impl Batch {
     pub fn find(&self, table: TableId, name: &[u8], key: &[u8]) -> Option<Found<'_>> {
         let index = self.by_name.get(&(table, Box::from(name)))?;
         let table = &self.tables[*index];
-        if let Some(at) = table.inserted_by_key.get(key).and_then(|all| all.last()) {
+        // Of rows with one unique key the database keeps the first.
+        let first_wins = !table.spec.unique.is_empty();
+        let inserted = table.inserted_by_key.get(key);
+        if let Some(at) = inserted.and_then(|all| if first_wins { all.first() } else { all.last() })
+        {
             let row = table.inserted.get(*at)?.as_ref()?;
             return Some(Found {
-                replaces: true,
+                replaces: !first_wins,
+                first_wins,
                 columns: self.inserted_columns(row).collect(),
             });
         }
@@ -393,6 +418,7 @@ impl Batch {
             .collect();
         Some(Found {
             replaces: row.deleted.is_some(),
+            first_wins: false,
             columns,
         })
     }
@@ -532,6 +558,8 @@ pub enum CellValue<'a> {
 pub struct Found<'a> {
     /// Whether what was there before, in the database or in an older batch, is gone.
     pub replaces: bool,
+    /// Whether a row that is there already stays as it is.
+    pub first_wins: bool,
     /// The pending columns; empty for a pending deletion.
     pub columns: Vec<(&'a Column, CellValue<'a>)>,
 }
@@ -735,6 +763,34 @@ fn value_at(sources: &[Source], place: Place) -> Value<'_> {
         .get(place.offset as usize..)
         .and_then(Value::decode)
         .map_or(Value::Null, |(value, _)| value)
+}
+
+/// A row's values and where each begins; `at` is where the first does.
+fn fields_of<'a>(shape: &Shape, row: &Row<'a>, at: Place) -> Option<Vec<(Value<'a>, Place)>> {
+    let mut fields = Vec::with_capacity(shape.fields.len());
+    let mut rest = row.values;
+    for _ in &shape.fields {
+        let offset = at.offset + u32::try_from(row.values.len() - rest.len()).ok()?;
+        let (value, after) = Value::decode(rest)?;
+        fields.push((value, Place { offset, ..at }));
+        rest = after;
+    }
+    rest.is_empty().then_some(fields)
+}
+
+/// The database table a row goes to.
+fn name_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Box<[u8]>> {
+    let parts = shape
+        .template_fields
+        .iter()
+        .map(|at| template_text(&fields.get(*at)?.0));
+    let parts = parts.collect::<Option<Vec<_>>>()?;
+    let mut name = Vec::new();
+    shape
+        .table
+        .target
+        .fill(parts.iter().map(Vec::as_slice), &mut name);
+    Some(name.into_boxed_slice())
 }
 
 fn key_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Vec<u8>> {

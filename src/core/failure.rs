@@ -12,6 +12,10 @@ pub enum FailureKind {
     Lost,
     /// The database refuses a row of the batch for good; everything was rolled back.
     Refused,
+    /// A row does not fit the schema: a column, or a table named by the row's own data, does
+    /// not exist. Handled as [`FailureKind::Refused`], and told to the next caller, whose
+    /// code probably gives the same.
+    Unfit,
     /// Nothing can be written until a person changes something: credentials, database,
     /// a table, a key. Everything was rolled back.
     Misconfigured,
@@ -31,6 +35,14 @@ pub struct Failure {
     pub message: String,
     /// The declared table that is to blame, where one is.
     pub table: Option<String>,
+}
+
+impl FailureKind {
+    /// Whether the rows themselves are to blame, so that writing them again is of no use.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Refused | Self::Unfit)
+    }
 }
 
 impl Failure {

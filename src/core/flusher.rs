@@ -230,12 +230,12 @@ impl Flusher {
     /// retries are used up. Rows stay pending and writing goes on being tried either way.
     pub fn failed(&mut self, failure: &Failure, writing: bool, now: Duration) -> bool {
         match failure.kind {
-            FailureKind::Refused if writing && !self.halt_on_refusal => {
+            kind if kind.is_refusal() && writing && !self.halt_on_refusal => {
                 self.refused = true;
                 self.phase = Phase::Ready;
                 return false;
             }
-            FailureKind::Refused | FailureKind::Fenced => {
+            FailureKind::Refused | FailureKind::Unfit | FailureKind::Fenced => {
                 self.phase = Phase::Halted;
                 return true;
             }

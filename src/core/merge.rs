@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Sequence;
-use super::batch::{Batch, CellValue, CorruptFrame, Found, LogBytes, compare_versions};
+use super::batch::{Batch, CellValue, PushError, Found, LogBytes, compare_versions};
 use super::decimal::Decimal;
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
@@ -61,13 +61,25 @@ impl Merger {
         source: &LogBytes,
         offset: usize,
         shapes: &[Arc<Shape>],
-    ) -> Result<usize, CorruptFrame> {
+    ) -> Result<usize, PushError> {
         if self.open.back().is_none_or(is_full) {
             self.open.push_back(Batch::after(self.position));
         }
-        let Some(batch) = self.open.back_mut() else {
-            return Err(CorruptFrame(self.position));
-        };
+        let mut pushed = self.push_into_last(source, offset, shapes);
+        if matches!(pushed, Err(PushError::NewBatch(_))) {
+            self.open.push_back(Batch::after(self.position));
+            pushed = self.push_into_last(source, offset, shapes);
+        }
+        pushed
+    }
+
+    fn push_into_last(
+        &mut self,
+        source: &LogBytes,
+        offset: usize,
+        shapes: &[Arc<Shape>],
+    ) -> Result<usize, PushError> {
+        let batch = self.open.back_mut().ok_or(PushError::Corrupt(self.position))?;
         let length = batch.push(source, offset, shapes)?;
         self.position = batch.last();
         Ok(length)
@@ -86,11 +98,14 @@ impl Merger {
         self.frozen.front()
     }
 
-    /// Replaces the oldest frozen batch by its two halves.
+    /// Replaces the oldest frozen batch by its two halves, if it has two.
     ///
     /// # Errors
     /// When the log no longer reads as it did.
-    pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), CorruptFrame> {
+    pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), PushError> {
+        if self.frozen.front().is_none_or(|batch| batch.group_count() < 2) {
+            return Ok(());
+        }
         let Some(batch) = self.frozen.pop_front() else {
             return Ok(());
         };
@@ -221,7 +236,7 @@ impl PendingRow {
         if found.replaces {
             self.columns.clear();
         }
-        if self.is_newer_than(found) {
+        if self.is_newer_than(found) || (found.first_wins && !self.columns.is_empty()) {
             return;
         }
         for (column, cell) in &found.columns {

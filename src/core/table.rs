@@ -271,12 +271,15 @@ pub struct Shape {
 #[error("{0}")]
 pub struct RowError(pub String);
 
+/// What a shape is found by: table, kind and field names.
+type ShapeKey = (TableId, RowKind, Vec<Box<[u8]>>);
+
 /// All declared tables and all shapes seen so far.
 #[derive(Debug)]
 pub struct Catalog {
     tables: Vec<Arc<TableSpec>>,
     shapes: Vec<Arc<Shape>>,
-    index: HashMap<(TableId, RowKind, Vec<Box<[u8]>>), ShapeId>,
+    index: HashMap<ShapeKey, ShapeId>,
 }
 
 /// More shapes than a sane program has; a program that invents field names must not grow

@@ -229,7 +229,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                     self.buffer.set_problem(failure.table.clone(), error, false);
                 }
                 self.fail(&failure, true);
-                if failure.kind == FailureKind::Refused {
+                if failure.kind.is_refusal() {
                     self.refusal = Some(failure);
                 }
             }
@@ -264,7 +264,8 @@ impl<'a, S: Sink> Worker<'a, S> {
         match self.write_while_merging(None, checkpoint).await {
             Ok(()) => {
                 self.flusher.written();
-                if let Some(table) = refusal.as_ref().and_then(|f| f.table.clone()) {
+                let unfit = refusal.filter(|f| f.kind == FailureKind::Unfit);
+                if let Some(table) = unfit.and_then(|f| f.table) {
                     let error = AppendError::Configuration(format!(
                         "{reason} Rows {first} to {last} are in quarantine because of it."
                     ));
