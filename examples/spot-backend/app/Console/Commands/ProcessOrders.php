@@ -125,6 +125,8 @@ final class ProcessOrders extends Command
             'flush_interval_ms' => (int) $this->option('flush-interval'),
             'max_pending_rows' => (int) $this->option('max-pending'),
             'drain_timeout_ms' => (int) $this->option('drain-timeout'),
+            // A replay is not in a hurry: at the bound it waits, as long as for the end.
+            'block_timeout_ms' => (int) $this->option('drain-timeout'),
         ];
         $directory = $this->option('journal-dir') ?? ($journal === 'off' ? null : storage_path('app/journal'));
 

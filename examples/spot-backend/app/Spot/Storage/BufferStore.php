@@ -5,14 +5,24 @@ declare(strict_types=1);
 namespace App\Spot\Storage;
 
 use App\Spot\Progress;
+use Closure;
 use Illuminate\Database\Connection;
+use Illuminate\Database\DetectsLostConnections;
 use PDO;
+use PDOException;
 use PDOStatement;
 use WriteBuffer;
 
 /** Writes through the write buffer, and through nothing else. */
 final class BufferStore implements SpotStore
 {
+    use DetectsLostConnections;
+
+    /** How long a read waits for a database that is away. */
+    private const OUTAGE_MAX_S = 120;
+
+    private const RETRY_AFTER_MS = 100;
+
     private ?PDOStatement $statusQuery = null;
 
     public function __construct(
@@ -61,12 +71,51 @@ final class BufferStore implements SpotStore
             return (string) $pending['status'];
         }
 
+        $status = $this->throughOutages(fn (): mixed => $this->storedStatus($id));
+
+        return is_string($status) ? $status : null;
+    }
+
+    private function storedStatus(int $id): mixed
+    {
         $this->statusQuery ??= $this->database->getPdo()->prepare('SELECT status FROM orders WHERE id = ?');
         $this->statusQuery->bindValue(1, $id, PDO::PARAM_INT);
         $this->statusQuery->execute();
         $status = $this->statusQuery->fetchColumn();
         $this->statusQuery->closeCursor();
 
-        return is_string($status) ? $status : null;
+        return $status;
+    }
+
+    /**
+     * The buffer outlasts a database that is away; so must the worker's own reading.
+     *
+     * @template T
+     * @param Closure(): T $read
+     * @return T
+     */
+    private function throughOutages(Closure $read): mixed
+    {
+        $until = hrtime(true) + self::OUTAGE_MAX_S * 1_000_000_000;
+
+        while (true) {
+            try {
+                return $read();
+            } catch (PDOException $error) {
+                if (!$this->causedByLostConnection($error) || hrtime(true) > $until) {
+                    throw $error;
+                }
+            }
+
+            $this->statusQuery = null;
+            $this->database->disconnect();
+            usleep(self::RETRY_AFTER_MS * 1_000);
+
+            try {
+                $this->database->reconnect();
+            } catch (PDOException) {
+                // Still away: the next read says so.
+            }
+        }
     }
 }
