@@ -95,7 +95,8 @@ impl Decimal {
         for &byte in digits {
             match byte {
                 b'0'..=b'9' => {
-                    n = n * 10 + i64::from(byte - b'0');
+                    // May wrap past 18 digits; such a number is not returned below.
+                    n = n.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
                     scale += u8::from(point);
                     count += 1;
                 }
@@ -321,6 +322,8 @@ mod tests {
             ),
             ("0.00000001", "0.00000001"),
             ("320.615600000000000001", "320.615600000000000001"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9999999999999999999", "-9999999999999999999"),
         ] {
             assert_eq!(parse(text).as_deref(), Ok(read), "{text}");
         }

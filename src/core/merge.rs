@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Sequence;
-use super::batch::{Batch, CellValue, PushError, Found, LogBytes, compare_versions};
+use super::batch::{Batch, CellValue, Found, LogBytes, PushError, compare_versions};
 use super::decimal::Decimal;
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
@@ -79,7 +79,10 @@ impl Merger {
         offset: usize,
         shapes: &[Arc<Shape>],
     ) -> Result<usize, PushError> {
-        let batch = self.open.back_mut().ok_or(PushError::Corrupt(self.position))?;
+        let batch = self
+            .open
+            .back_mut()
+            .ok_or(PushError::Corrupt(self.position))?;
         let length = batch.push(source, offset, shapes)?;
         self.position = batch.last();
         Ok(length)
@@ -103,7 +106,11 @@ impl Merger {
     /// # Errors
     /// When the log no longer reads as it did.
     pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), PushError> {
-        if self.frozen.front().is_none_or(|batch| batch.group_count() < 2) {
+        if self
+            .frozen
+            .front()
+            .is_none_or(|batch| batch.group_count() < 2)
+        {
             return Ok(());
         }
         let Some(batch) = self.frozen.pop_front() else {

@@ -113,7 +113,11 @@ impl Handle {
     pub fn table(&self, name: &[u8]) -> Result<TableId, Thrown> {
         let buffer = self.buffer.borrow();
         // Without the catalog's lock: declarations do not change.
-        let found = buffer.config().tables.iter().position(|t| t.name.as_bytes() == name);
+        let found = buffer
+            .config()
+            .tables
+            .iter()
+            .position(|t| t.name.as_bytes() == name);
         match found.and_then(|at| u32::try_from(at).ok()) {
             Some(id) => Ok(TableId(id)),
             None => Ok(buffer.table(name)?),

@@ -68,8 +68,9 @@ impl Shapes {
             self.known.clear();
             self.request = request;
         }
-        let matches =
-            |known: &Known| known.table == table && known.prefix == prefix && known.has_keys_of(row);
+        let matches = |known: &Known| {
+            known.table == table && known.prefix == prefix && known.has_keys_of(row)
+        };
         if !self.known.get(self.last).is_some_and(matches) {
             self.last = self.known.iter().position(matches)?;
         }

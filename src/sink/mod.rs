@@ -45,11 +45,17 @@ pub struct Connected {
 pub trait Sink: Send {
     /// Opens a connection, in place of an older one, sees that the checkpoint table and
     /// this writer's row exist, and reads the checkpoint.
-    fn connect(&mut self, writer: &Writer) -> impl Future<Output = Result<Connected, Failure>> + Send;
+    fn connect(
+        &mut self,
+        writer: &Writer,
+    ) -> impl Future<Output = Result<Connected, Failure>> + Send;
 
     /// Reads the checkpoint under a lock, so that a transaction of a dead connection that
     /// the server still holds is finished first.
-    fn read_checkpoint(&mut self, writer: &Writer) -> impl Future<Output = Result<Sequence, Failure>> + Send;
+    fn read_checkpoint(
+        &mut self,
+        writer: &Writer,
+    ) -> impl Future<Output = Result<Sequence, Failure>> + Send;
 
     /// Writes all of `batch` and moves the checkpoint, in one transaction. With no batch
     /// only the checkpoint moves.
