@@ -1,4 +1,5 @@
 //! The running engine against a real SQLite file: accepting, waiting, closing, refusing.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -18,6 +18,7 @@ macro_rules! classes {
     ($($class:ident extends $parent:ident;)*) => {
         /// Our exception classes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(clippy::enum_variant_names, reason = "named as in PHP")]
         pub enum Exception { $(
             #[allow(missing_docs, reason = "named as in PHP")]
             $class,

@@ -370,8 +370,11 @@ pub fn text(value: &Zval) -> Option<&ZendStr> {
 /// The int in a value, if it is one.
 #[inline]
 pub fn int(value: &Zval) -> Option<i64> {
+    if type_of(value) != IS_LONG {
+        return None;
+    }
     // SAFETY: the type says that the int member is set.
-    (type_of(value) == IS_LONG).then(|| unsafe { value.value.lval })
+    Some(unsafe { value.value.lval })
 }
 
 /// The array in a value, if it is one.
