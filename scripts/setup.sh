@@ -22,7 +22,7 @@ fail() { say "$*"; exit 1; }
 # is of the version that `php` runs.
 packages_of() {
     case "$1" in
-        build) echo php-cli php-dev clang libclang-dev pkg-config build-essential ;;
+        build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
         test) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \

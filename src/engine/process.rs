@@ -7,11 +7,22 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
+use crate::sink::sqlite::gate;
+
 /// How many forks lie between the first process and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn count_fork() {
+extern "C" fn before_fork() {
+    gate::before_fork();
+}
+
+extern "C" fn after_fork_in_parent() {
+    gate::after_fork_in_parent();
+}
+
+extern "C" fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    gate::after_fork_in_child();
 }
 
 /// A number that is the same as long as this is the same process. A buffer made under
@@ -27,10 +38,16 @@ pub fn generation() -> u64 {
 pub fn watch_forks() {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
-        // SAFETY: the handler only adds to an atomic, which is allowed between fork and
-        // exec; it lives as long as the process because the module is never unmapped
-        // (`-z nodelete`, see build.rs).
-        let _ = unsafe { libc::pthread_atfork(None, None, Some(count_fork)) };
+        // SAFETY: the child's handler only stores to atomics, which is allowed between fork
+        // and exec, and the others run in an ordinary process; all live as long as it does,
+        // because the module is never unmapped (`-z nodelete`, see build.rs).
+        let _ = unsafe {
+            libc::pthread_atfork(
+                Some(before_fork),
+                Some(after_fork_in_parent),
+                Some(after_fork_in_child),
+            )
+        };
     });
 }
 

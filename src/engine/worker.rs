@@ -120,7 +120,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 flush_seen = wanted;
                 self.flusher.flush_requested(wanted, now);
             }
-            if pending.rows == 0 && !self.buffer.has_handles() {
+            if pending.rows == 0 && (self.buffer.is_closed() || !self.buffer.has_handles()) {
                 break;
             }
             match self.flusher.poll(now, &pending) {
@@ -182,8 +182,11 @@ impl<'a, S: Sink> Worker<'a, S> {
             Err(failure) => {
                 let reported = self.fail(&failure, false);
                 if reported && !self.ever_connected {
-                    let error = AppendError::Connection(failure.message);
-                    self.buffer.set_problem(None, error, false);
+                    let error = match &failure.table {
+                        Some(_) => AppendError::Configuration(failure.message),
+                        None => AppendError::Connection(failure.message),
+                    };
+                    self.buffer.set_problem(failure.table, error, false);
                 }
             }
         }

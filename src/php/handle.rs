@@ -159,6 +159,8 @@ impl Handle {
         let (names, owned) = key_values(&buffer, id, table, key)?;
         let values: Vec<_> = owned.iter().map(Owned::value).collect();
         let names: Vec<_> = names.iter().map(String::as_bytes).collect();
+        let shape = buffer.shape(id, RowKind::Delete, &names)?;
+        row::check(&shape, &values)?;
         let mut found = buffer.find(id, &names, &values)?;
         let identity = buffer.config().tables[id.0 as usize].identity();
         for (name, ..) in found.iter_mut().flat_map(|row| &mut row.columns) {

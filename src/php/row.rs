@@ -40,8 +40,8 @@ struct Known {
     table: TableId,
     prefix: usize,
     keys: Vec<KnownKey>,
-    /// Elements of the array that the prefix replaces.
-    replaced: u64,
+    /// Elements of the array that the prefix replaces; rarely any.
+    replaced: Vec<usize>,
     shape: Arc<Shape>,
 }
 
@@ -138,7 +138,7 @@ fn resolve(
 ) -> Result<Known, Thrown> {
     let mut names: Vec<&[u8]> = prefix.iter().map(|(name, _)| name.as_bytes()).collect();
     let mut keys = Vec::with_capacity(row.len());
-    let mut replaced = 0u64;
+    let mut replaced = Vec::new();
     for (at, (key, _)) in zend::elements(row).enumerate() {
         let Some(key) = key else {
             let name = buffer.config().tables[table.0 as usize].name.as_str();
@@ -153,9 +153,7 @@ fn resolve(
             .iter()
             .any(|(name, _)| name.as_bytes() == key.bytes())
         {
-            replaced |= 1u64
-                .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
-                .unwrap_or(0);
+            replaced.push(at);
         } else {
             names.push(key.bytes());
         }
@@ -206,7 +204,7 @@ fn fill_and_append<'a>(
     }
     let mut at = prefix.len();
     for (element, (_, value)) in zend::elements(row).enumerate() {
-        if known.replaced != 0 && element < 64 && known.replaced & (1 << element) != 0 {
+        if !known.replaced.is_empty() && known.replaced.contains(&element) {
             continue;
         }
         *values.get_mut(at)? = zend::scalar(value)?;
@@ -229,7 +227,7 @@ fn append_converted(
     let shape = &known.shape;
     let mut owned: Vec<Owned> = Vec::with_capacity(shape.fields.len());
     for (element, (_, value)) in zend::elements(row).enumerate() {
-        if element < 64 && known.replaced & (1 << element) != 0 {
+        if known.replaced.contains(&element) {
             continue;
         }
         let field = shape
@@ -303,11 +301,7 @@ pub fn convert(table: &str, field: &str, value: &Zval) -> Result<Owned, Thrown> 
     let text = if zend::is_date(object) {
         date_text(object)
     } else if object.get_class_entry().flags().contains(ClassFlags::Enum) {
-        return match object
-            .get_property::<&Zval>("value")
-            .ok()
-            .and_then(zend::scalar)
-        {
+        return match zend::enum_backing(object).and_then(zend::scalar) {
             Some(backing) => Ok(backing.into()),
             None => Err(refused()),
         };

@@ -67,6 +67,10 @@ fn construct(ex: &mut ExecuteData) -> ConstructorResult<Handle> {
     let Some(([size, interval, retries], options)) = zend::constructor(ex) else {
         return ConstructorResult::ArgError;
     };
+    // Named arguments fill what they skip with the declared defaults, so a default cannot be
+    // told from nothing: environment and INI come before it.
+    let given = |value: Option<i64>, default: i64| value.filter(|n| *n != default);
+    let (size, interval, retries) = (given(size, 100), given(interval, 500), given(retries, 3));
     let positional = vec![
         ("max_buffer_size", size),
         ("flush_interval_ms", interval),
@@ -392,8 +396,8 @@ pub fn register() -> Result<()> {
         }
     }
     class
-        .registration(|entry, mut arguments| {
-            zend::set_key_types(&mut arguments);
+        .registration(|entry, arguments| {
+            zend::set_key_types(entry);
             METADATA.set_ce(entry);
             METADATA.set_arg_info(arguments);
         })

@@ -5,11 +5,10 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::offset_of;
 
-use ext_php_rs::args::ArgInfoTables;
 use ext_php_rs::class::RegisteredClass;
 use ext_php_rs::ffi::{
     Bucket, GC_FLAGS_SHIFT, IS_ARRAY, IS_DOUBLE, IS_FALSE, IS_INDIRECT, IS_LONG, IS_NULL,
-    IS_REFERENCE, IS_STRING, IS_TRUE, IS_UNDEF, zend_string,
+    IS_REFERENCE, IS_STRING, IS_TRUE, IS_UNDEF, zend_function, zend_string,
 };
 use ext_php_rs::types::{ZendClassObject, ZendHashTable, ZendObject, ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry};
@@ -405,6 +404,19 @@ pub fn is_date(object: &ZendObject) -> bool {
     interface.is_some_and(|ce| object.instance_of(ce))
 }
 
+/// The value behind a case of a backed enum; `None` for a case without one.
+pub fn enum_backing(case: &ZendObject) -> Option<&Zval> {
+    // SAFETY: a live object's class is alive, and its default properties are counted there.
+    let properties = unsafe { (*case.ce).default_properties_count };
+    if properties < 2 {
+        return None;
+    }
+    // SAFETY: the properties lie one behind the other from `properties_table` on; of an enum
+    // the first is the name and the second, where there is one, the value
+    // (zend_enum_fetch_case_value).
+    Some(unsafe { &*case.properties_table.as_ptr().add(1) })
+}
+
 /// Whether an exception is waiting to be handled.
 pub fn has_exception() -> bool {
     ExecutorGlobals::has_exception()
@@ -467,11 +479,19 @@ pub fn warn(message: &str) {
 }
 
 /// Gives the parameters named `key` their union type, which ext-php-rs cannot express.
-pub fn set_key_types(tables: &mut ArgInfoTables) {
-    for arguments in tables.iter_mut().flat_map(|table| table.iter_mut().skip(1)) {
-        // SAFETY: every entry after the first is a parameter with a C string for a name.
-        if unsafe { CStr::from_ptr(arguments.name) } == c"key" {
-            arguments.type_.type_mask = KEY_TYPE_MASK;
+pub fn set_key_types(class: &mut ClassEntry) {
+    for (_, method) in elements(&class.function_table) {
+        // SAFETY: a class's function table holds pointers to its functions, and all
+        // functions of an internal class are internal ones.
+        let method = unsafe { &(*method.value.ptr.cast::<zend_function>()).internal_function };
+        for at in 0..method.num_args as usize {
+            // SAFETY: `arg_info` points at `num_args` entries, which belong to this class's
+            // registration and are not read by anyone else while the module starts.
+            let argument = unsafe { &mut *method.arg_info.add(at) };
+            // SAFETY: a parameter of an internal function is named by a C string.
+            if unsafe { CStr::from_ptr(argument.name) } == c"key" {
+                argument.type_.type_mask = KEY_TYPE_MASK;
+            }
         }
     }
 }

@@ -147,6 +147,9 @@ impl Config {
                 "Option \"journal\" is {journal:?}, which this version does not have yet; use \"off\"."
             )));
         }
+        // Checked already, so that turning the journal on later finds them right.
+        values.int("journal_sync_ms")?;
+        values.int("journal_max_bytes")?;
         let name = values.text("name")?.unwrap_or_else(|| "default".to_owned());
         if !is_buffer_name(&name) {
             return Err(ConfigError(format!(

@@ -28,6 +28,11 @@ impl Buffer {
         self.handles.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether no row will come any more.
+    pub(in crate::engine) fn is_closed(&self) -> bool {
+        self.intake.lock().closed
+    }
+
     pub(in crate::engine) fn pending(&self) -> Pending {
         let mut merging = self.merging.lock();
         self.catch_up_locked(&mut merging);

@@ -10,6 +10,7 @@
 
 mod delta;
 mod error;
+pub mod gate;
 mod keys;
 mod schema;
 mod statement;
@@ -28,6 +29,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 
 use self::schema::{TableSchema, no_such_table};
 use self::write::{KnownTable, TableWriter};
+use gate::Call;
+
 use super::{CheckpointMove, Connected, Sink, Writer};
 use crate::core::Sequence;
 use crate::core::batch::Batch;
@@ -182,6 +185,7 @@ impl SqliteSink {
 
 impl Sink for SqliteSink {
     async fn connect(&mut self, writer: &Writer) -> Result<Connected, Failure> {
+        let _call = Call::begin().await;
         self.connection = None;
         self.known = KnownTables::default();
         let opened = tokio::time::timeout(self.connect_timeout, self.open(writer)).await;
@@ -200,6 +204,7 @@ impl Sink for SqliteSink {
     }
 
     async fn read_checkpoint(&mut self, writer: &Writer) -> Result<Sequence, Failure> {
+        let _call = Call::begin().await;
         let mut connection = self.take()?;
         let read = in_transaction(&mut connection, async |connection| {
             checkpoint(connection, writer).await
@@ -215,6 +220,7 @@ impl Sink for SqliteSink {
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> Result<(), Failure> {
+        let _call = Call::begin().await;
         let mut connection = self.take()?;
         let known = &mut self.known;
         let written = in_transaction(&mut connection, async |connection| {
@@ -233,6 +239,7 @@ impl Sink for SqliteSink {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        let _call = Call::begin().await;
         if forget {
             // A row that stays is only a row too many.
             let forgotten = sqlx::query(FORGET_WRITER).bind(writer.id.as_str());
