@@ -57,6 +57,10 @@ pub struct Progress {
     pub discarded: u64,
     /// Times a failure was reported.
     pub failures: u64,
+    /// Attempts to connect or write, begun.
+    pub attempts: u64,
+    /// The number of the last attempt that failed and was reported.
+    pub failed_attempt: u64,
     /// The last failure.
     pub last_error: Option<String>,
     /// Why nothing will be written any more.
@@ -97,6 +101,8 @@ impl Progress {
             refused: Vec::new(),
             discarded: 0,
             failures: 0,
+            attempts: 0,
+            failed_attempt: 0,
             last_error: None,
             halted: None,
             server: None,
@@ -136,7 +142,10 @@ impl Progress {
     pub fn attempt_failed(&mut self, failure: &Failure, reported: bool) {
         *self.errors_by_code.entry(failure.code).or_default() += 1;
         self.last_error = Some(failure.message.clone());
-        self.failures += u64::from(reported);
+        if reported {
+            self.failures += 1;
+            self.failed_attempt = self.attempts;
+        }
     }
 
     /// Merged rows of a table written since `flush` last returned.

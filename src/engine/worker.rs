@@ -164,7 +164,7 @@ impl<'a, S: Sink> Worker<'a, S> {
     }
 
     async fn connect(&mut self) {
-        self.buffer.keep_asleep();
+        self.begin_attempt();
         match self.sink.connect(self.buffer.writer()).await {
             Ok(connected) => {
                 self.connected = true;
@@ -212,7 +212,7 @@ impl<'a, S: Sink> Worker<'a, S> {
         let Some(batch) = self.buffer.frozen() else {
             return;
         };
-        self.buffer.keep_asleep();
+        self.begin_attempt();
         let checkpoint = CheckpointMove {
             before: self.checkpoint,
             after: batch.last(),
@@ -334,6 +334,11 @@ impl<'a, S: Sink> Worker<'a, S> {
                 }
             }
         }
+    }
+
+    fn begin_attempt(&self) {
+        self.buffer.keep_asleep();
+        self.buffer.with_progress(|p| p.attempts += 1);
     }
 
     fn resolved(&mut self, last: Sequence, took: Duration, quarantined: Option<RefusedGroup>) {

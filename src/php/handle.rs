@@ -366,8 +366,9 @@ fn wait(
     timeout_ms: i64,
     until_failure: bool,
 ) -> Option<String> {
-    let failures = if until_failure {
-        buffer.with_progress(|p| p.failures)
+    // An attempt in progress may have begun before what the caller did to make it succeed.
+    let attempt = if until_failure {
+        buffer.with_progress(|p| p.attempts)
     } else {
         u64::MAX
     };
@@ -376,7 +377,7 @@ fn wait(
     buffer.request_flush(through);
     loop {
         let left = timeout.saturating_sub(clock.now());
-        let waited = buffer.wait_resolved(through, failures, SLICE.min(left));
+        let waited = buffer.wait_resolved(through, attempt, SLICE.min(left));
         if buffer.resolved() >= through {
             return None;
         }
@@ -385,7 +386,7 @@ fn wait(
             return halted;
         }
         let pending = buffer.pending_rows();
-        if waited == Waited::Done && buffer.with_progress(|p| p.failures > failures) {
+        if waited == Waited::Done && buffer.with_progress(|p| p.failed_attempt > attempt) {
             return Some(format!(
                 "{} {pending} row(s) stay pending and will be tried again.",
                 error.unwrap_or_default()

@@ -29,12 +29,16 @@ impl Buffer {
         rows
     }
 
-    /// Waits until `sequence` is resolved, a failure is reported past `failures`, or the
+    /// Waits until `sequence` is resolved, the failure of a later attempt than number
+    /// `attempt` is reported, or the
     /// slice is over.
-    pub fn wait_resolved(&self, sequence: Sequence, failures: u64, slice: Duration) -> Waited {
+    pub fn wait_resolved(&self, sequence: Sequence, attempt: u64, slice: Duration) -> Waited {
         let mut progress = self.progress.lock();
         let done = |p: &Progress| {
-            p.resolved >= sequence || p.failures > failures || p.halted.is_some() || p.worker_ended
+            p.resolved >= sequence
+                || p.failed_attempt > attempt
+                || p.halted.is_some()
+                || p.worker_ended
         };
         if !done(&progress) {
             let _ = self.progressed.wait_for(&mut progress, slice);

@@ -279,7 +279,12 @@ impl Sink for MySqlSink {
     ) -> Result<(), Failure> {
         // Taken, so that a future that is dropped half-way takes the connection with it.
         let mut link = self.link.take().ok_or_else(not_connected)?;
-        let written = self.write_all(&mut link, writer, batch, checkpoint).await;
+        let mut written = self.write_all(&mut link, writer, batch, checkpoint).await;
+        if written.as_ref().is_err_and(is_of_schema) && !self.schema.is_fresh {
+            // A migration may have run since the tables were looked at. Nothing was sent yet.
+            self.schema = Schema::default();
+            written = self.write_all(&mut link, writer, batch, checkpoint).await;
+        }
         let Err(mut failure) = written else {
             self.known = Some((writer.id.clone(), checkpoint.after));
             self.link = Some(link);
@@ -291,6 +296,9 @@ impl Sink for MySqlSink {
             if !self.schema.is_fresh && !self.schema.targets.is_empty() {
                 failure.kind = FailureKind::Transient;
             }
+            self.schema = Schema::default();
+        }
+        if is_of_schema(&failure) {
             self.schema = Schema::default();
         }
         if READ_ONLY.contains(&code) {
@@ -315,6 +323,16 @@ impl Sink for MySqlSink {
         // Best effort: nobody waits for a server that does not answer.
         let _ = tokio::time::timeout(self.connect_timeout, ending).await;
     }
+}
+
+/// Whether it was found by comparing rows and declarations with the tables, before any
+/// statement was sent.
+fn is_of_schema(failure: &Failure) -> bool {
+    failure.code == 0
+        && matches!(
+            failure.kind,
+            FailureKind::Unfit | FailureKind::Misconfigured
+        )
 }
 
 fn not_connected() -> Failure {
