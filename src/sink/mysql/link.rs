@@ -87,6 +87,8 @@ pub struct Link {
     connection: MySqlConnection,
     /// Whom it leads to.
     pub server: Server,
+    /// Whether no transaction is left open on it; if not, it may not be used again.
+    pub is_certain: bool,
 }
 
 impl Link {
@@ -94,6 +96,7 @@ impl Link {
         Self {
             connection,
             server: Server::new("", 0, false),
+            is_certain: true,
         }
     }
 

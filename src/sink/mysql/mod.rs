@@ -197,6 +197,8 @@ impl MySqlSink {
         if let Err(failure) = transaction.perform(&units, &advance).await {
             // What may have happened on a broken wire is not known; but COMMIT was not sent.
             if failure.kind != FailureKind::Lost && !transaction.roll_back().await {
+                // The next START TRANSACTION on it would commit what this one left.
+                link.is_certain = false;
                 return Err(Failure {
                     kind: lost_unless_final(failure.kind),
                     ..failure
@@ -238,7 +240,9 @@ impl Sink for MySqlSink {
             let address = self.addresses[at].clone();
             match self.connect_to(&address, writer).await {
                 Ok((mut link, checkpoint)) => {
-                    self.reset_schema(&mut link).await?;
+                    let timeout = self.connect_timeout;
+                    let read = tokio::time::timeout(timeout, self.reset_schema(&mut link)).await;
+                    read.unwrap_or_else(|_| Err(connect::silent(&address)))?;
                     self.preferred = at;
                     self.known = Some((writer.id.clone(), checkpoint));
                     let server = link.server.name.clone();
@@ -304,7 +308,7 @@ impl Sink for MySqlSink {
         if READ_ONLY.contains(&code) {
             // Another host may have become the one that takes writes.
             self.preferred = (self.preferred + 1) % self.addresses.len();
-        } else if failure.kind != FailureKind::Lost && code != 1153 {
+        } else if failure.kind != FailureKind::Lost && code != 1153 && link.is_certain {
             self.link = Some(link);
         }
         Err(failure)
