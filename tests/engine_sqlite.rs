@@ -74,7 +74,7 @@ impl Database {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
-        let buffer = Buffer::new(Config::from_options(&all, |_| None).unwrap());
+        let buffer = Buffer::new(Config::from_options(&all, |_| None).unwrap()).unwrap();
         buffer.handle_made();
         buffer
     }
@@ -265,7 +265,7 @@ fn clear_drops_what_no_writer_has_taken_and_counts_it() {
     for id in 2..=9 {
         add(&buffer, id, "new").unwrap();
     }
-    assert_eq!(buffer.clear(), 8);
+    assert_eq!(buffer.clear(), Ok(8));
     assert_eq!(buffer.resolved(), Sequence(9));
     assert_eq!(add(&buffer, 10, "new").unwrap(), Sequence(10));
     assert!(flush(&buffer));

@@ -60,6 +60,7 @@ fn writer() -> Writer {
     Writer {
         id: "w1".to_owned(),
         durable: false,
+        registered: false,
     }
 }
 
@@ -195,7 +196,7 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone() {
         );
         assert_eq!(
             (connected.checkpoint, connected.row_bytes_max),
-            (Sequence(0), Some(1_000_000_000))
+            (Some(Sequence(0)), Some(1_000_000_000))
         );
         let mode = std::fs::metadata(scratch.file())
             .unwrap()
@@ -325,15 +326,16 @@ fn the_checkpoint_moves_with_the_batch_and_is_read_again() {
         bench.sink.write(&writer(), None, step).await.unwrap();
         assert_eq!(
             bench.sink.connect(&writer()).await.unwrap().checkpoint,
-            Sequence(7)
+            Some(Sequence(7))
         );
         let durable = Writer {
             durable: true,
+            registered: false,
             ..writer()
         };
         assert_eq!(
             bench.sink.connect(&durable).await.unwrap().checkpoint,
-            Sequence(7)
+            Some(Sequence(7))
         );
         let row = "SELECT writer, sequence, durable, updated_at > 1700000000 FROM write_buffer_checkpoints";
         assert_eq!(bench.query(row).await, ["w1|7|1|1"]);

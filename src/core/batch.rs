@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 use super::Sequence;
 use super::decimal::Decimal;
-use super::frame::{Frame, Row};
+use super::frame::{Frame, FrameKind, Row};
 use super::table::{Column, ColumnRole, Mode, RowKind, Shape, TableId, TableSpec};
 use super::value::Value;
 
@@ -226,7 +226,7 @@ impl Batch {
         let at = self.source_index(source);
         let bytes = (**source).as_ref();
         let frame = bytes.get(offset..).and_then(Frame::decode).ok_or(corrupt)?;
-        if frame.first != self.last.next() {
+        if frame.kind != FrameKind::Rows || frame.first != self.last.next() {
             return Err(corrupt);
         }
         if !self.groups.is_empty() && self.must_not_merge(&frame, shapes) {

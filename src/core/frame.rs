@@ -1,13 +1,17 @@
-//! Frames: how rows and atomic groups lie in the log.
+//! Frames: how rows and atomic groups lie in the log. docs/journal-format.md has examples.
 //!
 //! | offset | size | field, little endian |
 //! |---|---|---|
-//! | 0 | 4 | payload length in bytes |
-//! | 4 | 4 | checksum of the payload; 0 while the log is not on disk |
-//! | 8 | 8 | sequence of the first row |
-//! | 16 | 4 | number of rows |
-//! | 20 | 4 | reserved, 0 |
-//! | 24 | … | rows: 4 bytes length of what follows, 4 bytes shape, then one value a field |
+//! | 0 | 4 | payload length in bytes, stored last; 0 where no frame is |
+//! | 4 | 4 | CRC-32C of bytes 8 to 24 and the payload; 0 while the log is not on disk |
+//! | 8 | 8 | sequence of the first row; of the row after the last one for other kinds |
+//! | 16 | 4 | number of rows; 0 for other kinds |
+//! | 20 | 4 | kind: 0 rows, 1 shape, 2 discard |
+//! | 24 | … | payload, then zeros up to a multiple of 8 |
+//!
+//! A payload of *rows* is: 4 bytes length of what follows, 4 bytes shape, one value a
+//! field; again for each row. Of a *shape*: its description as JSON. Of a *discard*: the
+//! first and the last discarded row, 8 bytes each.
 //!
 //! A frame is one row or one atomic group; it is in the log whole or not at all.
 
@@ -44,57 +48,141 @@ pub fn encode_row<'b>(
     rest
 }
 
-/// Writes a frame's header at the front of `out`.
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    /// Rows of one atomic group.
+    Rows,
+    /// The description of a shape that later frames of the segment name.
+    Shape,
+    /// Rows that `clear` dropped.
+    Discard,
+}
+
+impl FrameKind {
+    fn code(self) -> u32 {
+        match self {
+            Self::Rows => 0,
+            Self::Shape => 1,
+            Self::Discard => 2,
+        }
+    }
+
+    fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Rows,
+            1 => Self::Shape,
+            2 => Self::Discard,
+            _ => return None,
+        })
+    }
+}
+
+/// Bytes that a frame with this payload takes.
+#[must_use]
 #[inline]
-pub fn encode_header(out: &mut [u8], payload: usize, first: Sequence, rows: u32) {
-    let payload = u32::try_from(payload).unwrap_or(u32::MAX);
-    out[..4].copy_from_slice(&payload.to_le_bytes());
-    out[4..8].copy_from_slice(&[0; 4]);
+pub fn frame_len(payload: usize) -> usize {
+    (HEADER_LEN + payload).next_multiple_of(8)
+}
+
+/// Writes a frame's header at the front of `out`, all but length and checksum.
+#[inline]
+pub fn encode_header(out: &mut [u8], kind: FrameKind, first: Sequence, rows: u32) {
+    out[..8].copy_from_slice(&[0; 8]);
     out[8..16].copy_from_slice(&first.0.to_le_bytes());
     out[16..20].copy_from_slice(&rows.to_le_bytes());
-    out[20..24].copy_from_slice(&[0; 4]);
+    out[20..24].copy_from_slice(&kind.code().to_le_bytes());
+}
+
+/// Writes a frame's checksum; everything else but its length must stand.
+#[inline]
+pub fn encode_checksum(frame: &mut [u8], payload: usize) {
+    let checksum = crc32c::crc32c(&frame[8..HEADER_LEN + payload]);
+    frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Writes a frame's length, which makes it one.
+#[inline]
+pub fn encode_length(frame: &mut [u8], payload: usize) {
+    let length = u32::try_from(payload).unwrap_or(u32::MAX);
+    frame[..4].copy_from_slice(&length.to_le_bytes());
 }
 
 /// A frame as it lies in a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frame<'a> {
+    /// What it holds.
+    pub kind: FrameKind,
     /// Sequence of its first row.
     pub first: Sequence,
-    /// How many rows it has; never 0.
+    /// How many rows it has.
     pub rows: u32,
-    /// The rows.
+    /// See the table above.
     pub payload: &'a [u8],
+    /// Whether the checksum is that of the bytes.
+    checksum: u32,
+    covered: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
     /// Reads the frame at the front of `bytes`. `None` when there is none, or not all of it.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
+        let header = bytes.first_chunk::<HEADER_LEN>()?;
         let word = |at: usize| {
             u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
         };
         let length = usize::try_from(word(0)).ok()?;
         let rows = word(16);
+        let kind = FrameKind::from_code(word(20))?;
         let first = u64::from(word(8)) | u64::from(word(12)) << 32;
-        let payload = rest.get(..length)?;
-        (rows > 0 && length > 0).then_some(Self {
+        let end = HEADER_LEN.checked_add(length)?;
+        let payload = bytes.get(HEADER_LEN..end)?;
+        bytes.get(..end.checked_next_multiple_of(8)?)?;
+        let is_whole = length > 0 && (kind == FrameKind::Rows) == (rows > 0);
+        is_whole.then_some(Self {
+            kind,
             first: Sequence(first),
             rows,
             payload,
+            checksum: word(4),
+            covered: &bytes[8..end],
         })
+    }
+
+    /// Whether its bytes are those that were written; of frames that have a checksum.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        crc32c::crc32c(self.covered) == self.checksum
+    }
+
+    /// First and last row of a discard.
+    #[must_use]
+    pub fn discarded(&self) -> Option<(Sequence, Sequence)> {
+        let (first, rest) = self.payload.split_first_chunk::<8>()?;
+        let last = rest.first_chunk::<8>()?;
+        let range = (
+            Sequence(u64::from_le_bytes(*first)),
+            Sequence(u64::from_le_bytes(*last)),
+        );
+        (self.kind == FrameKind::Discard).then_some(range)
     }
 
     /// Sequence of its last row.
     #[must_use]
     pub fn last(&self) -> Sequence {
-        Sequence(self.first.0 + u64::from(self.rows) - 1)
+        Sequence(
+            self.first
+                .0
+                .saturating_add(u64::from(self.rows))
+                .saturating_sub(1),
+        )
     }
 
     /// Bytes from this frame's start to the next one's.
     #[must_use]
     pub fn total_len(&self) -> usize {
-        HEADER_LEN + self.payload.len()
+        frame_len(self.payload.len())
     }
 
     /// The rows, each with the offset of its values from the frame's start. Ends early
@@ -150,10 +238,17 @@ mod tests {
     fn a_frame_reads_back_and_a_torn_one_is_not_there() {
         let values = [Value::Int(7), Value::Bytes(b"abc")];
         let length = row_len(&values);
-        let mut bytes = vec![0; HEADER_LEN + 2 * length];
-        encode_header(&mut bytes, 2 * length, Sequence(41), 2);
+        let mut bytes = vec![0; frame_len(2 * length)];
+        encode_header(&mut bytes, FrameKind::Rows, Sequence(41), 2);
         let rest = encode_row(&mut bytes[HEADER_LEN..], ShapeId(3), &values, length);
         encode_row(rest, ShapeId(4), &values, length);
+        assert_eq!(
+            Frame::decode(&bytes),
+            None,
+            "without its length it is not there"
+        );
+        encode_checksum(&mut bytes, 2 * length);
+        encode_length(&mut bytes, 2 * length);
         let frame = Frame::decode(&bytes).unwrap();
         assert_eq!(
             (frame.first, frame.last(), frame.total_len()),
@@ -165,6 +260,10 @@ mod tests {
             Value::decode(&bytes[rows[1].offset..]).unwrap().0,
             Value::Int(7)
         );
+        assert!(frame.is_intact());
+        let mut flipped = bytes.clone();
+        flipped[HEADER_LEN + 9] ^= 1;
+        assert!(!Frame::decode(&flipped).unwrap().is_intact());
         assert_eq!(Frame::decode(&bytes[..bytes.len() - 1]), None);
         assert_eq!(Frame::decode(&[0; 64]), None);
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Sequence;
 use super::batch::{Batch, CellValue, Found, LogBytes, PushError, compare_versions};
 use super::decimal::Decimal;
+use super::frame::{Frame, FrameKind};
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
 
@@ -62,7 +63,13 @@ impl Merger {
         offset: usize,
         shapes: &[Arc<Shape>],
     ) -> Result<usize, PushError> {
-        if self.open.back().is_none_or(is_full) {
+        let frame = (**source).as_ref().get(offset..).and_then(Frame::decode);
+        if let Some(frame) = frame.filter(|f| f.kind != FrameKind::Rows) {
+            // Says something of rows elsewhere, and is no row itself.
+            return Ok(frame.total_len());
+        }
+        let follows = |batch: &Batch| batch.last() == self.position;
+        if self.open.back().is_none_or(|b| is_full(b) || !follows(b)) {
             self.open.push_back(Batch::after(self.position));
         }
         let mut pushed = self.push_into_last(source, offset, shapes);
@@ -86,6 +93,11 @@ impl Merger {
         let length = batch.push(source, offset, shapes)?;
         self.position = batch.last();
         Ok(length)
+    }
+
+    /// Rows up to `through` are not to be written: they are already, or were discarded.
+    pub fn skip_to(&mut self, through: Sequence) {
+        self.position = self.position.max(through);
     }
 
     /// Freezes the oldest open batch.
@@ -148,6 +160,12 @@ impl Merger {
     /// All batches with pending rows, oldest first.
     pub fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
         self.frozen.iter().map(Arc::as_ref).chain(&self.open)
+    }
+
+    /// The oldest row that is not frozen.
+    #[must_use]
+    pub fn first_open(&self) -> Option<Sequence> {
+        self.open.front().map(Batch::first)
     }
 
     /// Merged rows that no writer has taken yet.

@@ -63,6 +63,12 @@ pub struct Progress {
     pub failed_attempt: u64,
     /// The last failure.
     pub last_error: Option<String>,
+    /// The last thing said about journals.
+    pub last_notice: Option<String>,
+    /// Whether rows of dead writers are being taken over.
+    pub recovering: bool,
+    /// Rows of dead writers that were written.
+    pub recovered: u64,
     /// Why nothing will be written any more.
     pub halted: Option<String>,
     /// The database's product and version.
@@ -104,6 +110,9 @@ impl Progress {
             attempts: 0,
             failed_attempt: 0,
             last_error: None,
+            last_notice: None,
+            recovering: false,
+            recovered: 0,
             halted: None,
             server: None,
             connected: false,
@@ -132,6 +141,14 @@ impl Progress {
     /// A batch of one group is in quarantine.
     pub fn group_quarantined(&mut self, batch: &Batch, group: RefusedGroup) {
         add_rows(&mut self.set_aside, batch);
+        self.quarantined += group.last.0 - group.first.0 + 1;
+        if self.refused.len() < REFUSED_KEPT {
+            self.refused.push(group);
+        }
+    }
+
+    /// A group of a dead writer is in quarantine.
+    pub fn adopted_quarantined(&mut self, group: RefusedGroup) {
         self.quarantined += group.last.0 - group.first.0 + 1;
         if self.refused.len() < REFUSED_KEPT {
             self.refused.push(group);

@@ -1,6 +1,7 @@
 //! All buffers of this process: the named ones, and those that still have rows to write.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use super::buffer::Buffer;
 use super::process;
 use crate::core::Sequence;
-use crate::core::config::Config;
+use crate::core::config::{Config, JournalMode};
 use crate::journal::quarantine::{append_lines, group_line};
 
 static BUFFERS: Mutex<Option<Registry>> = Mutex::new(None);
@@ -36,16 +37,36 @@ fn with<R>(act: impl FnOnce(&mut Registry) -> R) -> R {
 }
 
 /// Makes a buffer of its own.
-#[must_use]
-pub fn make(config: Config) -> Arc<Buffer> {
-    let buffer = Buffer::new(config);
+///
+/// # Errors
+/// When its journal cannot be made or read.
+pub fn make(config: Config) -> io::Result<Arc<Buffer>> {
+    let buffer = Buffer::new(config)?;
     with(|registry| {
         registry
             .all
             .retain(|b| b.pending_rows() > 0 || !b.worker_has_ended() || b.has_handles());
         registry.all.push(Arc::clone(&buffer));
     });
-    buffer
+    Ok(buffer)
+}
+
+/// A buffer that is to refuse every row, where its journal cannot be opened.
+#[must_use]
+pub fn without_journal(mut config: Config) -> Arc<Buffer> {
+    config.journal = JournalMode::Off;
+    make(config).unwrap_or_else(|_| unreachable!("only a journal can fail"))
+}
+
+/// Why a buffer is not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is open with other options.
+    #[error("{0}")]
+    OtherOptions(String),
+    /// Its journal cannot be made or read.
+    #[error("The journal cannot be opened: {0}; correct journal_dir.")]
+    Journal(#[from] io::Error),
 }
 
 /// The buffer of that name, made when there is none. `config` is `None` when the caller
@@ -53,17 +74,19 @@ pub fn make(config: Config) -> Arc<Buffer> {
 ///
 /// # Errors
 /// When it exists with other options.
-pub fn open(config: Config, has_options: bool) -> Result<Arc<Buffer>, String> {
+pub fn open(config: Config, has_options: bool) -> Result<Arc<Buffer>, OpenError> {
     let existing = with(|registry| registry.named.get(&config.name).cloned());
     match existing {
-        Some(buffer) if has_options && *buffer.config() != config => Err(format!(
-            "Buffer {:?} is already open with other options; open it without options, with the same ones, or under another name.",
-            config.name
-        )),
+        Some(buffer) if has_options && *buffer.config() != config => {
+            Err(OpenError::OtherOptions(format!(
+                "Buffer {:?} is already open with other options; open it without options, with the same ones, or under another name.",
+                config.name
+            )))
+        }
         Some(buffer) => Ok(buffer),
         None => {
             let name = config.name.clone();
-            let buffer = make(config);
+            let buffer = make(config)?;
             // The registry is a handle too: a named buffer outlives the request.
             buffer.handle_made();
             with(|registry| registry.named.insert(name, Arc::clone(&buffer)));
@@ -167,6 +190,13 @@ fn left_behind(buffer: &Arc<Buffer>) -> String {
         (_, Some(error)) => error,
         (_, None) => format!("drain_timeout_ms = {} was over", config.drain_timeout_ms),
     };
+    if let Some(journal) = buffer.journal() {
+        return format!(
+            "write_buffer: {rows} row(s) of buffer {:?} were not written ({why}): they are in the journal {} and are written when the buffer is opened again.",
+            config.name,
+            journal.path().display()
+        );
+    }
     let fate = match &config.journal_dir {
         None => "THEY ARE LOST; set journal_dir to have them kept".to_owned(),
         Some(directory) => {

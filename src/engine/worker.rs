@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::adopted::Adopted;
 use super::buffer::{AppendError, Buffer};
 use super::process;
+use super::rows::Rows;
+use super::syncer::Syncer;
 use crate::core::Sequence;
 use crate::core::batch::Batch;
+use crate::core::config::JournalMode;
 use crate::core::dsn::Dsn;
 use crate::core::failure::{Failure, FailureKind, RefusedGroup};
 use crate::core::flusher::{Action, Flusher, Verdict};
-use crate::core::table::Shape;
-use crate::journal::quarantine::{append_lines, group_line};
+use crate::journal::directory::Orphan;
+use crate::journal::quarantine::append_lines;
+use crate::journal::recovery::DeadLog;
 use crate::sink::mysql::MySqlSink;
 use crate::sink::sqlite::SqliteSink;
-use crate::sink::{CheckpointMove, Sink};
+use crate::sink::{CheckpointMove, Sink, Writer};
 
 /// While the database works, how often the next batch is merged.
 const MERGE_EVERY: Duration = Duration::from_millis(2);
@@ -29,6 +34,13 @@ pub fn start(buffer: &Arc<Buffer>, thread: &mut Option<JoinHandle<()>>) {
         return;
     }
     buffer.with_progress(|p| p.worker_ended = false);
+    if buffer.config().journal == JournalMode::Interval
+        && let Err(error) = Syncer::start(buffer)
+    {
+        buffer.halt(format!(
+            "No thread to sync the journal: {error}; nothing is written."
+        ));
+    }
     let shared = Arc::clone(buffer);
     let started = process::spawn_without_signals("write-buffer", move || {
         let run = std::panic::AssertUnwindSafe(|| run(&shared));
@@ -64,13 +76,16 @@ fn run(buffer: &Arc<Buffer>) {
     match config.dsn.clone() {
         None => {}
         Some(Dsn::MySql(dsn)) => {
-            runtime
-                .block_on(Worker::new(buffer, MySqlSink::new(dsn, session, tables, timeout)).run());
+            runtime.block_on(run_all(
+                buffer,
+                MySqlSink::new(dsn, session, tables, timeout),
+            ));
         }
         Some(Dsn::Sqlite { path }) => {
-            runtime.block_on(
-                Worker::new(buffer, SqliteSink::new(path, session, tables, timeout)).run(),
-            );
+            runtime.block_on(run_all(
+                buffer,
+                SqliteSink::new(path, session, tables, timeout),
+            ));
         }
     }
     // A driver's own threads must not hold the end of the process.
@@ -80,6 +95,9 @@ fn run(buffer: &Arc<Buffer>) {
 struct Worker<'a, S> {
     buffer: &'a Arc<Buffer>,
     sink: S,
+    /// Whose rows are being written.
+    rows: &'a dyn Rows,
+    writer: Writer,
     flusher: Flusher,
     /// The checkpoint as it stands in the database.
     checkpoint: Sequence,
@@ -89,12 +107,87 @@ struct Worker<'a, S> {
     in_memory: Vec<String>,
 }
 
+/// How a dead writer's rows ended.
+enum Recovery {
+    Complete,
+    Stopped,
+    /// They belong to another database.
+    Refused(String),
+}
+
+async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
+    for orphan in buffer.take_orphans() {
+        if buffer.is_stopping() {
+            break;
+        }
+        sink = recover(buffer, sink, orphan).await;
+    }
+    buffer.recovery_ended();
+    let rows: &dyn Rows = &**buffer;
+    Worker::new(buffer, sink, rows, buffer.writer().clone())
+        .run()
+        .await;
+}
+
+/// Writes what a dead writer left, before any row of this one.
+async fn recover<S: Sink>(buffer: &Arc<Buffer>, sink: S, orphan: Orphan) -> S {
+    let path = orphan.path.clone();
+    let writer = Writer {
+        id: orphan.writer.clone(),
+        durable: true,
+        registered: orphan.database.is_some(),
+    };
+    let log = match DeadLog::read(orphan) {
+        Ok(log) => log,
+        Err(error) => {
+            let why = format!(
+                "The journal {} cannot be recovered: {error}. It was left as it is.",
+                path.display()
+            );
+            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
+            buffer.tell(why);
+            return sink;
+        }
+    };
+    if let Some(cut) = &log.cut {
+        buffer.tell(format!("Recovering {}: {cut}.", path.display()));
+    }
+    let adopted = Adopted::new(log, &buffer.config().name);
+    let mut worker = Worker::new(buffer, sink, &adopted, writer);
+    worker.flusher.drain_requested();
+    let outcome = worker.write_out(&adopted).await;
+    for group in adopted.take_quarantined() {
+        buffer.adopted_quarantined(group);
+    }
+    buffer.recovered(adopted.written());
+    match outcome {
+        Recovery::Complete => {
+            // The journal first: a checkpoint without a journal does no harm.
+            adopted.log().orphan.remove();
+            worker.sink.forget(&worker.writer).await;
+            buffer.tell(format!(
+                "Recovered {} row(s) from {}.",
+                adopted.written(),
+                path.display()
+            ));
+        }
+        Recovery::Stopped => {}
+        Recovery::Refused(why) => {
+            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
+            buffer.tell(why);
+        }
+    }
+    worker.sink
+}
+
 impl<'a, S: Sink> Worker<'a, S> {
-    fn new(buffer: &'a Arc<Buffer>, sink: S) -> Self {
+    fn new(buffer: &'a Arc<Buffer>, sink: S, rows: &'a dyn Rows, writer: Writer) -> Self {
         let flusher = Flusher::new(buffer.config(), super::clock::seed());
         Self {
             buffer,
             sink,
+            rows,
+            writer,
             flusher,
             checkpoint: Sequence(0),
             ever_connected: false,
@@ -114,7 +207,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 self.flusher.drain_requested();
             }
             let now = self.buffer.clock().now();
-            let pending = self.buffer.pending();
+            let pending = self.rows.pending();
             let wanted = self.buffer.flush_wanted();
             if wanted > flush_seen {
                 flush_seen = wanted;
@@ -124,15 +217,6 @@ impl<'a, S: Sink> Worker<'a, S> {
                 break;
             }
             match self.flusher.poll(now, &pending) {
-                Action::Connect => self.connect().await,
-                Action::ReadCheckpoint => self.read_checkpoint().await,
-                Action::Freeze => self.buffer.freeze(),
-                Action::Write => self.write().await,
-                Action::Split => {
-                    self.buffer.split();
-                    self.flusher.split();
-                }
-                Action::Quarantine => self.quarantine().await,
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
                     let idle = pending.frozen_groups.is_none();
@@ -142,40 +226,93 @@ impl<'a, S: Sink> Worker<'a, S> {
                     match until {
                         None => self.buffer.woken().await,
                         Some(until) => {
-                            let _ = tokio::time::timeout(
-                                until.saturating_sub(now),
-                                self.buffer.woken(),
-                            )
-                            .await;
+                            let left = until.saturating_sub(now);
+                            let _ = tokio::time::timeout(left, self.buffer.woken()).await;
                         }
                     }
                 }
+                action => self.act(action).await,
             }
         }
+        let orderly =
+            self.buffer.pending_rows() == 0 && self.buffer.with_progress(|p| p.halted.is_none());
+        if orderly {
+            self.buffer.remove_journal();
+        }
         if self.connected {
-            let orderly = self.buffer.pending_rows() == 0;
-            let forget = orderly && !self.buffer.writer().durable;
-            let _ = tokio::time::timeout(
-                Duration::from_secs(2),
-                self.sink.close(self.buffer.writer(), forget),
-            )
-            .await;
+            let bound = Duration::from_secs(2);
+            let _ = tokio::time::timeout(bound, self.sink.close(&self.writer, orderly)).await;
+        }
+    }
+
+    /// Writes all of a dead writer's rows.
+    async fn write_out(&mut self, adopted: &Adopted) -> Recovery {
+        loop {
+            if self.buffer.is_stopping() {
+                return Recovery::Stopped;
+            }
+            if let Some(why) = adopted.broken() {
+                let why = format!(
+                    "The journal {} cannot be recovered: {why}. It was left as it is.",
+                    adopted.log().orphan.path.display()
+                );
+                return Recovery::Refused(why);
+            }
+            let now = self.buffer.clock().now();
+            let pending = self.rows.pending();
+            if pending.rows == 0 {
+                return Recovery::Complete;
+            }
+            match self.flusher.poll(now, &pending) {
+                Action::Wait(_) if self.flusher.is_halted() => {
+                    let why = self
+                        .buffer
+                        .with_progress(|p| p.last_error.clone())
+                        .unwrap_or_default();
+                    return Recovery::Refused(why);
+                }
+                Action::Wait(until) => {
+                    let left = until.map_or(MERGE_EVERY, |until| until.saturating_sub(now));
+                    if tokio::time::timeout(left, self.buffer.woken())
+                        .await
+                        .is_ok()
+                    {
+                        // Whoever asks for a flush wants to know how things stand now.
+                        self.flusher
+                            .flush_requested(Sequence(0), self.buffer.clock().now());
+                    }
+                }
+                action => self.act(action).await,
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect => self.connect().await,
+            Action::ReadCheckpoint => self.read_checkpoint().await,
+            Action::Freeze => self.rows.freeze(),
+            Action::Write => self.write().await,
+            Action::Split => {
+                self.rows.split();
+                self.flusher.split();
+            }
+            Action::Quarantine => self.quarantine().await,
+            Action::Wait(_) => {}
         }
     }
 
     async fn connect(&mut self) {
         self.begin_attempt();
-        match self.sink.connect(self.buffer.writer()).await {
+        match self.sink.connect(&self.writer).await {
             Ok(connected) => {
                 self.connected = true;
                 self.flusher.connected();
                 self.buffer
                     .connected(connected.server, connected.row_bytes_max);
-                let frozen_after = self.buffer.frozen().map(|b| b.last());
-                let expected = connected.checkpoint == self.checkpoint
-                    || Some(connected.checkpoint) == frozen_after;
-                if self.ever_connected && !expected {
-                    self.fenced(connected.checkpoint);
+                if let Err(failure) = self.check_checkpoint(connected.checkpoint).await {
+                    self.fail(&failure, false);
+                    return;
                 }
                 self.ever_connected = true;
             }
@@ -192,13 +329,85 @@ impl<'a, S: Sink> Worker<'a, S> {
         }
     }
 
+    /// Compares what a connection found with what is known of the checkpoint.
+    async fn check_checkpoint(&mut self, found: Option<Sequence>) -> Result<(), Failure> {
+        let wrong = match found {
+            None => Some(Sequence(0)),
+            Some(found) if self.ever_connected => {
+                let after = self.rows.frozen().map(|b| b.last());
+                let known = found == self.checkpoint || Some(found) == after;
+                (!known).then_some(found)
+            }
+            Some(found) => {
+                // A dead writer's last transaction may be at work in the server still: its
+                // row is locked until that is decided.
+                let found = if self.writer.registered {
+                    self.sink.read_checkpoint(&self.writer).await?
+                } else {
+                    found
+                };
+                self.checkpoint = found;
+                match self.rows.connected(found) {
+                    Ok(()) => {
+                        self.register();
+                        None
+                    }
+                    Err(why) => {
+                        self.refuse(why);
+                        None
+                    }
+                }
+            }
+        };
+        match wrong {
+            Some(_) if !self.ever_connected => {
+                let why = self.rows.connected(Sequence(0)).err();
+                self.refuse(why.unwrap_or_else(|| format!(
+                    "The database has no checkpoint of writer {}, which wrote to another one, or to this one before it was restored. The journal was left as it is; open the buffer on the right database.",
+                    self.writer.id
+                )));
+            }
+            Some(found) => self.fenced(found),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// These rows are not for this database.
+    fn refuse(&mut self, why: String) {
+        self.flusher.halt();
+        self.buffer.with_progress(|p| p.last_error = Some(why));
+    }
+
+    /// From now on a database without this writer's checkpoint is another one.
+    fn register(&mut self) {
+        let own = self.writer.id == self.buffer.writer().id;
+        let Some(journal) = self
+            .buffer
+            .journal()
+            .filter(|_| own && !self.writer.registered)
+        else {
+            return;
+        };
+        self.writer.registered = true;
+        let dsn = self.buffer.config().dsn.as_ref();
+        if let Err(error) = journal.register(&dsn.map_or_else(String::new, Dsn::redacted)) {
+            let why = format!(
+                "The journal cannot be kept: {error}. Nothing more is accepted or written."
+            );
+            self.buffer
+                .halt_because(why.clone(), AppendError::Journal(why));
+            self.flusher.halt();
+        }
+    }
+
     async fn read_checkpoint(&mut self) {
-        match self.sink.read_checkpoint(self.buffer.writer()).await {
+        match self.sink.read_checkpoint(&self.writer).await {
             Err(failure) => {
                 self.fail(&failure, false);
             }
             Ok(stored) => {
-                let after = self.buffer.frozen().map_or(self.checkpoint, |b| b.last());
+                let after = self.rows.frozen().map_or(self.checkpoint, |b| b.last());
                 match self.flusher.checkpoint_read(stored, self.checkpoint, after) {
                     Verdict::NotCommitted => {}
                     Verdict::Fenced => self.fenced(stored),
@@ -209,7 +418,7 @@ impl<'a, S: Sink> Worker<'a, S> {
     }
 
     async fn write(&mut self) {
-        let Some(batch) = self.buffer.frozen() else {
+        let Some(batch) = self.rows.frozen() else {
             return;
         };
         self.begin_attempt();
@@ -243,7 +452,7 @@ impl<'a, S: Sink> Worker<'a, S> {
     /// it, before the checkpoint moves past it: dying in between repeats the line, and
     /// loses nothing.
     async fn quarantine(&mut self) {
-        let Some(batch) = self.buffer.frozen() else {
+        let Some(batch) = self.rows.frozen() else {
             return;
         };
         let (first, last) = batch.group_rows(0).unwrap_or((batch.first(), batch.last()));
@@ -251,9 +460,7 @@ impl<'a, S: Sink> Worker<'a, S> {
         let reason = refusal
             .as_ref()
             .map_or_else(String::new, |f| f.message.clone());
-        let line = self
-            .buffer
-            .with_shapes(|shapes| self.line(&batch, 0, &reason, shapes));
+        let line = self.rows.line(&batch, 0, &reason);
         if let Err(error) = self.store(line) {
             self.buffer
                 .halt_because(error.clone(), AppendError::Journal(error));
@@ -290,14 +497,6 @@ impl<'a, S: Sink> Worker<'a, S> {
         }
     }
 
-    fn line(&self, batch: &Batch, group: usize, reason: &str, shapes: &[Arc<Shape>]) -> String {
-        let (first, last) = batch
-            .group_rows(group)
-            .unwrap_or((batch.first(), batch.last()));
-        let rows = batch.rows_of_group(group, shapes);
-        group_line(&self.buffer.config().name, first, last, reason, &rows)
-    }
-
     fn store(&mut self, line: String) -> Result<(), String> {
         let config = self.buffer.config();
         match &config.journal_dir {
@@ -323,7 +522,7 @@ impl<'a, S: Sink> Worker<'a, S> {
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> Result<(), Failure> {
-        let write = self.sink.write(self.buffer.writer(), batch, checkpoint);
+        let write = self.sink.write(&self.writer, batch, checkpoint);
         let mut write = std::pin::pin!(write);
         loop {
             match tokio::time::timeout(MERGE_EVERY, &mut write).await {
@@ -343,7 +542,7 @@ impl<'a, S: Sink> Worker<'a, S> {
 
     fn resolved(&mut self, last: Sequence, took: Duration, quarantined: Option<RefusedGroup>) {
         self.checkpoint = last;
-        self.buffer.resolve(took, quarantined);
+        self.rows.resolve(took, quarantined);
     }
 
     fn fail(&mut self, failure: &Failure, writing: bool) -> bool {
@@ -367,7 +566,7 @@ impl<'a, S: Sink> Worker<'a, S> {
         self.flusher.halt();
         self.buffer.halt(format!(
             "The checkpoint of writer {} is at {stored}, not {}: another process writes in its place. Nothing more is written; rows stay pending.",
-            self.buffer.writer().id, self.checkpoint
+            self.writer.id, self.checkpoint
         ));
     }
 }

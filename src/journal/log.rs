@@ -1,16 +1,29 @@
 //! The log: a queue of segments with one end to append to and one to read from.
 //!
-//! Owns the segments that have not been read; who reads a slice holds its segment as long
-//! as it needs it. Has no lock of its own.
+//! In memory it owns the segments that have not been read; who reads a slice holds its
+//! segment as long as it needs it. In a journal it owns all segments with rows that are
+//! not resolved, because a file must not go before the checkpoint is past it. Has no lock
+//! of its own.
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::directory::{Directory, SEGMENT_HEADER_LEN};
 use super::segment::{Pool, Segment, SegmentWriter};
 use crate::core::Sequence;
-use crate::core::frame::{HEADER_LEN, encode_header};
+use crate::core::frame::{FrameKind, HEADER_LEN, encode_checksum, encode_header, frame_len};
+use crate::core::table::Shape;
+
+/// Where segments come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Anonymous memory.
+    Memory(Arc<Pool>),
+    /// Files of a journal.
+    Files(Arc<Directory>),
+}
 
 /// Frames appended in order, each with the next sequence numbers.
 #[derive(Debug)]
@@ -20,19 +33,25 @@ pub struct Log {
     /// Offset in the first unread segment.
     position: usize,
     last: Sequence,
-    pool: Arc<Pool>,
+    source: Source,
+    /// Journal segments that are full, each with its last row, oldest first.
+    full: VecDeque<(Sequence, Arc<Segment>)>,
+    /// Which shapes the current segment of a journal describes.
+    described: Vec<bool>,
 }
 
 impl Log {
     /// An empty log; it maps nothing before the first append.
     #[must_use]
-    pub fn new(pool: Arc<Pool>) -> Self {
+    pub fn new(source: Source) -> Self {
         Self {
             writer: None,
             unread: VecDeque::new(),
             position: 0,
             last: Sequence(0),
-            pool,
+            source,
+            full: VecDeque::new(),
+            described: Vec::new(),
         }
     }
 
@@ -42,49 +61,150 @@ impl Log {
         self.last
     }
 
-    /// Appends a frame of `rows` rows whose `payload` bytes `fill` writes; returns the
-    /// sequence of its last row.
+    /// The segment that is appended to, if there is one.
+    #[must_use]
+    pub fn current(&self) -> Option<&Arc<Segment>> {
+        self.writer.as_ref().map(SegmentWriter::segment)
+    }
+
+    /// Appends a frame of `rows` rows of some `shapes`, whose `payload` bytes `fill` writes;
+    /// returns the sequence of its last row.
     ///
     /// # Errors
-    /// When the system has no memory for a new segment; nothing is appended then.
+    /// When there is no memory, or no place on disk, for a new segment; nothing is appended then.
     #[inline]
     pub fn append(
         &mut self,
         payload: usize,
         rows: u32,
+        shapes: &[&Shape],
         fill: impl FnOnce(&mut [u8]),
     ) -> io::Result<Sequence> {
-        let first = self.last.next();
-        let length = HEADER_LEN + payload;
+        let is_file = matches!(self.source, Source::Files(_));
+        if is_file && !shapes.iter().all(|s| self.is_described(s)) {
+            self.describe(payload, shapes)?;
+        }
         let mut fill = Some(fill);
+        let first = self.last.next();
         let mut write = |room: &mut [u8]| {
-            encode_header(room, payload, first, rows);
+            encode_header(room, FrameKind::Rows, first, rows);
             if let Some(fill) = fill.take() {
-                fill(&mut room[HEADER_LEN..]);
+                fill(&mut room[HEADER_LEN..HEADER_LEN + payload]);
+            }
+            if is_file {
+                encode_checksum(room, payload);
             }
         };
-        let written = self
-            .writer
-            .as_mut()
-            .and_then(|w| w.append(length, &mut write));
-        if written.is_none() {
-            let mut writer = SegmentWriter::with_room_for(length, &self.pool)?;
-            self.unread.push_back(Arc::clone(writer.segment()));
-            writer
-                .append(length, &mut write)
+        if self.append_frame(payload, &mut write).is_none() {
+            self.next_segment(room_for(payload, shapes))?;
+            if is_file {
+                self.describe(payload, shapes)?;
+            }
+            self.append_frame(payload, &mut write)
                 .ok_or(io::ErrorKind::OutOfMemory)?;
-            self.writer = Some(writer);
         }
         self.last = Sequence(self.last.0 + u64::from(rows));
         Ok(self.last)
     }
 
+    /// Notes in a journal that rows were dropped, so that nobody recovers them.
+    ///
+    /// # Errors
+    /// As for [`Log::append`].
+    pub fn append_discard(&mut self, first: Sequence, last: Sequence) -> io::Result<()> {
+        if matches!(self.source, Source::Memory(_)) {
+            return Ok(());
+        }
+        let next = self.last.next();
+        let mut write = |room: &mut [u8]| {
+            encode_header(room, FrameKind::Discard, next, 0);
+            room[HEADER_LEN..HEADER_LEN + 8].copy_from_slice(&first.0.to_le_bytes());
+            room[HEADER_LEN + 8..HEADER_LEN + 16].copy_from_slice(&last.0.to_le_bytes());
+            encode_checksum(room, 16);
+        };
+        if self.append_frame(16, &mut write).is_none() {
+            self.next_segment(room_for(16, &[]))?;
+            self.append_frame(16, &mut write)
+                .ok_or(io::ErrorKind::OutOfMemory)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn is_described(&self, shape: &Shape) -> bool {
+        self.writer.is_some()
+            && self
+                .described
+                .get(shape.id.0 as usize)
+                .copied()
+                .unwrap_or(false)
+    }
+
+    /// Describes shapes where the frame after them will be.
+    fn describe(&mut self, payload: usize, shapes: &[&Shape]) -> io::Result<()> {
+        let needed = room_for(payload, shapes);
+        let has_room = self.writer.as_ref().is_some_and(|w| w.has_room_for(needed));
+        if !has_room {
+            self.next_segment(needed)?;
+        }
+        let next = self.last.next();
+        for shape in shapes {
+            if self.is_described(shape) {
+                continue;
+            }
+            let text = &shape.description;
+            let mut write = |room: &mut [u8]| {
+                encode_header(room, FrameKind::Shape, next, 0);
+                room[HEADER_LEN..HEADER_LEN + text.len()].copy_from_slice(text);
+                encode_checksum(room, text.len());
+            };
+            self.append_frame(text.len(), &mut write)
+                .ok_or(io::ErrorKind::OutOfMemory)?;
+            let at = shape.id.0 as usize;
+            if self.described.len() <= at {
+                self.described.resize(at + 1, false);
+            }
+            self.described[at] = true;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn append_frame(&mut self, payload: usize, write: &mut impl FnMut(&mut [u8])) -> Option<()> {
+        let length = frame_len(payload);
+        let word = u32::try_from(payload).ok()?;
+        self.writer.as_mut()?.append(length, word, |room| {
+            // A recycled mapping holds old bytes; what pads a frame is zero.
+            room[HEADER_LEN + payload..].fill(0);
+            write(room);
+        })
+    }
+
+    fn next_segment(&mut self, room: usize) -> io::Result<()> {
+        let writer = match &self.source {
+            Source::Memory(pool) => SegmentWriter::with_room_for(room, pool)?,
+            Source::Files(directory) => directory.new_segment(self.last.next(), room)?,
+        };
+        self.unread.push_back(Arc::clone(writer.segment()));
+        let old = self.writer.replace(writer);
+        self.described.clear();
+        if let (Some(old), Source::Files(_)) = (old, &self.source) {
+            self.full.push_back((self.last, Arc::clone(old.segment())));
+        }
+        Ok(())
+    }
+
     /// Published frames that nobody has read, as many as lie in one segment.
     #[must_use]
     pub fn unread(&mut self) -> Option<(Arc<Segment>, Range<usize>)> {
+        let header = match self.source {
+            Source::Memory(_) => 0,
+            Source::Files(_) => SEGMENT_HEADER_LEN,
+        };
         loop {
             let segment = self.unread.front()?;
-            let published = (**segment).as_ref().len();
+            let published = segment.published();
+            self.position = self.position.max(header);
             if self.position < published {
                 return Some((Arc::clone(segment), self.position..published));
             }
@@ -100,6 +220,47 @@ impl Log {
     pub fn read_to(&mut self, position: usize) {
         self.position = position;
     }
+
+    /// Rows up to `resolved` are in the database, in quarantine or discarded: the files that
+    /// hold nothing else go, once nobody reads them.
+    pub fn trim(&mut self, resolved: Sequence) {
+        while let Some((last, segment)) = self.full.front() {
+            if *last > resolved {
+                return;
+            }
+            segment.release();
+            self.full.pop_front();
+        }
+    }
+
+    /// Every row is resolved and none will come: all files go.
+    pub fn remove_all(&mut self) {
+        self.trim(self.last);
+        if let Some(writer) = self.writer.take() {
+            writer.segment().release();
+        }
+        self.unread.clear();
+        self.position = 0;
+    }
+
+    /// Segments with bytes that a power cut would take.
+    #[must_use]
+    pub fn dirty(&self) -> Vec<Arc<Segment>> {
+        let full = self.full.iter().map(|(_, segment)| segment);
+        full.chain(self.current())
+            .filter(|s| s.is_dirty())
+            .cloned()
+            .collect()
+    }
+}
+
+/// Bytes that a frame and the descriptions of its shapes take at most.
+fn room_for(payload: usize, shapes: &[&Shape]) -> usize {
+    let shapes = shapes
+        .iter()
+        .map(|s| frame_len(s.description.len()))
+        .sum::<usize>();
+    frame_len(payload) + shapes
 }
 
 #[cfg(test)]
@@ -110,15 +271,16 @@ mod tests {
 
     #[test]
     fn frames_are_read_in_order_across_segments() {
-        let mut log = Log::new(Arc::new(Pool::default()));
+        let mut log = Log::new(Source::Memory(Arc::new(Pool::default())));
         assert!(log.unread().is_none());
         let payload = SEGMENT_LEN / 3;
         for n in 0..7u8 {
-            let last = log.append(payload, 2, |room| room.fill(n)).unwrap();
+            let last = log.append(payload, 2, &[], |room| room.fill(n)).unwrap();
             assert_eq!(last, Sequence(u64::from(n) * 2 + 2));
         }
         // Larger than a segment: gets one of its own.
-        log.append(SEGMENT_LEN * 2, 1, |room| room.fill(9)).unwrap();
+        log.append(SEGMENT_LEN * 2, 1, &[], |room| room.fill(9))
+            .unwrap();
         let mut seen = Vec::new();
         while let Some((segment, range)) = log.unread() {
             let mut at = range.start;

@@ -1,7 +1,10 @@
-//! The log: segments of mapped memory that frames are appended to and read from.
+//! The log: segments of mapped memory that frames are appended to and read from, in memory
+//! or in the files of a journal.
 //!
-//! The only room with mapped memory. It knows bytes and offsets, no rows and no time.
+//! The only room with mapped memory. It knows bytes and offsets, no time.
 
+pub mod directory;
 pub mod log;
 pub mod quarantine;
+pub mod recovery;
 pub mod segment;

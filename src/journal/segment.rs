@@ -1,12 +1,16 @@
 //! A segment: a mapping that one writer fills from the front and anyone may read behind it.
 //!
-//! Owns the mapping. Always true: bytes below `published` never change while the segment
-//! lives; only its [`SegmentWriter`], of which there is one, touches the bytes above. A
-//! dropped segment's mapping goes back to its [`Pool`], so that steady work maps nothing.
+//! Owns the mapping, and the file behind it if there is one. Always true: bytes below
+//! `published` never change while the segment lives; only its [`SegmentWriter`], of which
+//! there is one, touches the bytes above. An anonymous mapping goes back to its [`Pool`]
+//! when nobody reads it any more, so that steady work maps nothing; a file is removed then,
+//! if its rows were released, and stays otherwise.
 #![allow(unsafe_code)]
 
+use std::fs::{self, File};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
@@ -48,29 +52,83 @@ impl Pool {
     }
 }
 
+/// The file behind a segment.
+#[derive(Debug)]
+pub struct SegmentFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of all files of the journal, this one's included.
+    pub journal_bytes: Arc<AtomicUsize>,
+}
+
 /// A mapping and how much of it is filled.
 #[derive(Debug)]
 pub struct Segment {
     map: Option<MmapRaw>,
     published: AtomicUsize,
+    synced: AtomicUsize,
+    /// Whether the database, or the quarantine, has all its rows.
+    released: AtomicBool,
+    file: Option<SegmentFile>,
     pool: Weak<Pool>,
+}
+
+impl Segment {
+    /// Bytes published.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Its rows are needed no more: once nobody reads it, its file goes.
+    pub fn release(&self) {
+        self.released.store(true, Ordering::Release);
+    }
+
+    /// Makes what is published now outlive a power cut.
+    ///
+    /// # Errors
+    /// When the system cannot; nothing is known of the bytes then.
+    pub fn sync(&self) -> io::Result<()> {
+        let Some(map) = &self.map else { return Ok(()) };
+        let (start, end) = (self.synced.load(Ordering::Acquire), self.published());
+        if self.file.is_some() && start < end {
+            map.flush_range(start, end - start)?;
+            self.synced.fetch_max(end, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether a sync has something to do.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.file.is_some() && self.synced.load(Ordering::Acquire) < self.published()
+    }
 }
 
 impl AsRef<[u8]> for Segment {
     /// The published bytes.
     fn as_ref(&self) -> &[u8] {
         let Some(map) = &self.map else { return &[] };
-        let length = self.published.load(Ordering::Acquire);
-        // SAFETY: the mapping is at least `published` long, `publish` keeps that; the writer
+        // SAFETY: the mapping is at least `published` long, `append` keeps that; the writer
         // stored those bytes before it published them and never writes below `published`
         // again, so no `&mut` to them exists while this borrow of the segment lives.
-        unsafe { std::slice::from_raw_parts(map.as_ptr(), length) }
+        unsafe { std::slice::from_raw_parts(map.as_ptr(), self.published()) }
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        if let (Some(pool), Some(map)) = (self.pool.upgrade(), self.map.take()) {
+        let map = self.map.take();
+        if let Some(file) = &self.file {
+            if self.released.load(Ordering::Acquire) {
+                let length = map.as_ref().map_or(0, MmapRaw::len);
+                file.journal_bytes.fetch_sub(length, Ordering::Relaxed);
+                // A file that stays is found, and skipped behind the checkpoint, by whoever
+                // adopts the journal.
+                let _ = fs::remove_file(&file.path);
+            }
+        } else if let (Some(pool), Some(map)) = (self.pool.upgrade(), map) {
             pool.put(map);
         }
     }
@@ -98,16 +156,42 @@ impl SegmentWriter {
             Some(map) => map,
             None => MmapMut::map_anon(length.max(SEGMENT_LEN))?.into(),
         };
+        Ok(Self::of(map, None, Arc::downgrade(pool)))
+    }
+
+    /// A segment in a file of allocated, zeroed blocks; `touch` maps every page now.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped.
+    pub fn in_file(
+        file: &File,
+        length: usize,
+        touch: bool,
+        segment: SegmentFile,
+    ) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.len(length);
+        if touch {
+            options.populate();
+        }
+        let map = options.map_raw(file)?;
+        Ok(Self::of(map, Some(segment), Weak::new()))
+    }
+
+    fn of(map: MmapRaw, file: Option<SegmentFile>, pool: Weak<Pool>) -> Self {
         let capacity = map.len();
         let segment = Segment {
             map: Some(map),
             published: AtomicUsize::new(0),
-            pool: Arc::downgrade(pool),
+            synced: AtomicUsize::new(0),
+            released: AtomicBool::new(false),
+            file,
+            pool,
         };
-        Ok(Self {
+        Self {
             segment: Arc::new(segment),
             capacity,
-        })
+        }
     }
 
     /// The segment, for readers.
@@ -116,14 +200,29 @@ impl SegmentWriter {
         &self.segment
     }
 
-    /// Lets `fill` write the next `length` bytes and publishes them. `None`, without a
-    /// call, when there is no room for them.
+    /// Whether `length` more bytes fit.
+    #[must_use]
+    pub fn has_room_for(&self, length: usize) -> bool {
+        length <= self.capacity - self.segment.published()
+    }
+
+    /// Lets `fill` write the next `length` bytes, stores `first_word` at their front last of
+    /// all, and publishes them. `None`, without a call, when there is no room for them.
+    ///
+    /// `length` is a multiple of 8, so that the first word is one store: whoever looks at
+    /// the memory after the process died sees it only where everything behind it stands.
     #[inline]
-    pub fn append(&mut self, length: usize, fill: impl FnOnce(&mut [u8])) -> Option<()> {
+    pub fn append(
+        &mut self,
+        length: usize,
+        first_word: u32,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Option<()> {
         let start = self.segment.published.load(Ordering::Relaxed);
         if length > self.capacity - start {
             return None;
         }
+        debug_assert!(length.is_multiple_of(8) && length > 0, "frames are padded");
         let base = self.segment.map.as_ref()?.as_mut_ptr();
         // SAFETY: `start + length <= capacity`, the mapping's length, was checked above.
         let first = unsafe { base.add(start) };
@@ -132,6 +231,10 @@ impl SegmentWriter {
         // A mapping's bytes are always initialised.
         let room = unsafe { std::slice::from_raw_parts_mut(first, length) };
         fill(room);
+        // SAFETY: `first` is inside the mapping, four bytes long at least, and a multiple of
+        // 8 from its page-aligned start; the borrow `room` has ended and nobody else writes.
+        let word = unsafe { AtomicU32::from_ptr(first.cast()) };
+        word.store(first_word.to_le(), Ordering::Release);
         self.segment
             .published
             .store(start + length, Ordering::Release);
@@ -150,15 +253,15 @@ mod tests {
         let segment = Arc::clone(writer.segment());
         assert!((*segment).as_ref().is_empty());
         writer
-            .append(3, |room| room.copy_from_slice(b"abc"))
+            .append(8, 7, |room| room[4..].copy_from_slice(b"abcd"))
             .unwrap();
-        assert_eq!((*segment).as_ref(), b"abc");
+        assert_eq!((*segment).as_ref(), b"\x07\0\0\0abcd");
         assert!(
             writer
-                .append(SEGMENT_LEN - 2, |_| panic!("no room"))
+                .append(SEGMENT_LEN, 1, |_| panic!("no room"))
                 .is_none()
         );
-        assert_eq!((*segment).as_ref(), b"abc");
+        assert_eq!((*segment).as_ref().len(), 8);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::zend::{Parent, has_exception, parent_class};
 use crate::core::config::ConfigError;
 use crate::core::table::RowError;
 use crate::engine::buffer::{AppendError, TransactionError};
+use crate::engine::registry::OpenError;
 
 macro_rules! classes {
     ($($class:ident extends $parent:ident;)*) => {
@@ -135,6 +136,16 @@ impl From<ConfigError> for Thrown {
 impl From<TransactionError> for Thrown {
     fn from(error: TransactionError) -> Self {
         Self::New(Exception::TransactionException, error.to_string())
+    }
+}
+
+impl From<OpenError> for Thrown {
+    fn from(error: OpenError) -> Self {
+        let class = match &error {
+            OpenError::OtherOptions(_) => Exception::ConfigurationException,
+            OpenError::Journal(_) => Exception::JournalException,
+        };
+        Self::New(class, error.to_string())
     }
 }
 

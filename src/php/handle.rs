@@ -34,8 +34,12 @@ pub struct Handle {
 
 impl Handle {
     /// A handle of a buffer of its own.
-    pub fn private(config: Config) -> Self {
-        Self::of(registry::make(config), false)
+    ///
+    /// # Errors
+    /// When its journal cannot be opened.
+    pub fn private(config: Config) -> Result<Self, Thrown> {
+        let buffer = registry::make(config).map_err(registry::OpenError::from)?;
+        Ok(Self::of(buffer, false))
     }
 
     /// A handle of a named buffer.
@@ -43,8 +47,7 @@ impl Handle {
     /// # Errors
     /// When it is open with other options.
     pub fn named(config: Config, has_options: bool) -> Result<Self, Thrown> {
-        let buffer = registry::open(config, has_options)
-            .map_err(|e| Thrown::New(Exception::ConfigurationException, e))?;
+        let buffer = registry::open(config, has_options)?;
         Ok(Self::of(buffer, true))
     }
 
@@ -66,11 +69,19 @@ impl Handle {
         }
         let config = current.config().clone();
         drop(current);
-        let fresh = match (self.named, config) {
-            (true, config) => {
-                registry::open(config.clone(), false).unwrap_or_else(|_| registry::make(config))
+        let open = |config: &Config| match self.named {
+            true => registry::open(config.clone(), false),
+            false => registry::make(config.clone()).map_err(registry::OpenError::from),
+        };
+        // Without its journal a child's buffer would keep less than it promises; but a
+        // method that cannot fail has no way to say so, and so its first `add` does.
+        let fresh = match open(&config) {
+            Ok(buffer) => buffer,
+            Err(error) => {
+                let buffer = registry::without_journal(config);
+                buffer.refuse(AppendError::Journal(error.to_string()));
+                buffer
             }
-            (false, config) => registry::make(config),
         };
         fresh.handle_made();
         self.shapes.replace(Shapes::default());
@@ -311,7 +322,7 @@ fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushRe
     let clock = Clock::start();
     let through = buffer.sequence();
     let mut errors = Vec::new();
-    let waited = buffer.resolved() < through;
+    let waited = buffer.resolved() < through || buffer.is_recovering();
     if waited {
         errors.extend(if buffer.config().dsn.is_none() {
             Some("No DSN is configured, so nothing can be written; set options['dsn'] or WRITE_BUFFER_DSN.".to_owned())
@@ -378,7 +389,7 @@ fn wait(
     loop {
         let left = timeout.saturating_sub(clock.now());
         let waited = buffer.wait_resolved(through, attempt, SLICE.min(left));
-        if buffer.resolved() >= through {
+        if buffer.resolved() >= through && !buffer.is_recovering() {
             return None;
         }
         let (halted, error) = buffer.with_progress(|p| (p.halted.clone(), p.last_error.clone()));

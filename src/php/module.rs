@@ -127,8 +127,9 @@ extern "C" fn info(module: *mut ModuleEntry) {
             .as_ref()
             .map_or_else(|| "no DSN".to_owned(), crate::core::dsn::Dsn::redacted);
         let state = format!(
-            "{target}, {} rows pending, journal off",
-            buffer.pending_rows()
+            "{target}, {} rows pending, journal {}",
+            buffer.pending_rows(),
+            config.journal.name()
         );
         info_table_row!(format!("Buffer \"{}\"", config.name), state);
     }

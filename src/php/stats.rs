@@ -91,7 +91,12 @@ pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
                 .with("flush_interval_ms", int(config.flush_interval_ms))
                 .with("max_retries", i64::from(config.max_retries)),
         );
+    let journal = journal(buffer);
     buffer.with_progress(|progress| {
+        let journal = journal
+            .with("recovering", progress.recovering)
+            .with("recovered", int(progress.recovered))
+            .with("last_notice", progress.last_notice.clone());
         origin
             .nest(
                 "totals",
@@ -130,17 +135,21 @@ pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
             .with("failures", int(progress.failures))
             .with("last_error", progress.last_error.clone())
             .with("halted", progress.halted.clone())
-            .nest(
-                "journal",
-                Array::new()
-                    .with("mode", "off")
-                    .with("bytes", 0i64)
-                    .with("lag_ms", 0.0),
-            )
+            .nest("journal", journal)
             .with("server", progress.server.clone())
             .with("connected", progress.connected)
             .0
     })
+}
+
+fn journal(buffer: &Buffer) -> Array {
+    let bytes = buffer
+        .journal()
+        .map_or(0, crate::journal::directory::Directory::bytes);
+    Array::new()
+        .with("mode", buffer.config().journal.name())
+        .with("bytes", int(bytes))
+        .with("lag_ms", ms(buffer.oldest_age()))
 }
 
 /// Rows added for each row written; 1 means that nothing merged.

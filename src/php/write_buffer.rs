@@ -76,8 +76,8 @@ fn construct(ex: &mut ExecuteData) -> ConstructorResult<Handle> {
         ("flush_interval_ms", interval),
         ("max_retries", retries),
     ];
-    match settings::config(positional, options) {
-        Ok(config) => ConstructorResult::Ok(Handle::private(config)),
+    match settings::config(positional, options).and_then(Handle::private) {
+        Ok(handle) => ConstructorResult::Ok(handle),
         Err(thrown) => {
             thrown.throw();
             ConstructorResult::ArgError
@@ -300,7 +300,7 @@ php_method!(method get_stats(zend::no_arguments) |this, _ex, retval| {
 });
 
 php_method!(method clear(zend::no_arguments) |this, _ex, _retval| {
-    this.buffer().clear();
+    this.buffer().clear()?;
     Ok(())
 });
 

@@ -19,6 +19,9 @@ pub struct Writer {
     pub id: String,
     /// Whether the row must outlive an orderly end because the log does.
     pub durable: bool,
+    /// Whether the row was made before: a database without it is not the one that the log
+    /// was written to.
+    pub registered: bool,
 }
 
 /// From where to where a transaction moves the checkpoint.
@@ -35,8 +38,9 @@ pub struct CheckpointMove {
 pub struct Connected {
     /// For people: product and version.
     pub server: String,
-    /// The writer's checkpoint; 0 when its row was made just now.
-    pub checkpoint: Sequence,
+    /// The writer's checkpoint; 0 when its row was made just now, `None` when the writer was
+    /// registered before and this database does not know it.
+    pub checkpoint: Option<Sequence>,
     /// Bytes that one row may have, as far as the server bounds them.
     pub row_bytes_max: Option<u64>,
 }
@@ -65,6 +69,10 @@ pub trait Sink: Send {
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Removes the writer's checkpoint row: the log it belongs to is empty and will never be
+    /// read again. A row that stays does no harm.
+    fn forget(&mut self, writer: &Writer) -> impl Future<Output = ()> + Send;
 
     /// Ends the connection. With `forget` the checkpoint row goes too: the log it belongs
     /// to is empty and will never be read again.

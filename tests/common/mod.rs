@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use write_buffer::core::Sequence;
 use write_buffer::core::batch::{Batch, LogBytes};
-use write_buffer::core::frame::{HEADER_LEN, encode_header, encode_row, row_len};
+use write_buffer::core::frame::{
+    FrameKind, HEADER_LEN, encode_header, encode_length, encode_row, frame_len, row_len,
+};
 use write_buffer::core::merge::Merger;
 use write_buffer::core::table::{
     Catalog, KeyColumn, Missing, Mode, RowKind, Shape, TableSpec, Template,
@@ -170,14 +172,17 @@ impl BatchBuilder {
         }
         let start = self.segment.len();
         self.offsets.push(start);
+        let payload = self.payload.len();
         self.segment.resize(start + HEADER_LEN, 0);
         encode_header(
             &mut self.segment[start..],
-            self.payload.len(),
+            FrameKind::Rows,
             self.last.next(),
             self.rows,
         );
         self.segment.append(&mut self.payload);
+        self.segment.resize(start + frame_len(payload), 0);
+        encode_length(&mut self.segment[start..], payload);
         self.last = self.last();
         self.rows = 0;
     }

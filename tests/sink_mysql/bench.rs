@@ -118,9 +118,10 @@ impl Bench {
         let writer = Writer {
             id: unique("writer"),
             durable: false,
+            registered: false,
         };
         let connected = sink.connect(&writer).await.unwrap();
-        assert_eq!(connected.checkpoint, Sequence(0));
+        assert_eq!(connected.checkpoint, Some(Sequence(0)));
         Self {
             db,
             sink,

@@ -43,7 +43,7 @@ fn a_writer_whose_checkpoint_was_moved_is_fenced_and_writes_nothing() {
         );
         assert_eq!(
             b.sink.connect(&b.writer).await.unwrap().checkpoint,
-            Sequence(12)
+            Some(Sequence(12))
         );
         b.sink.close(&b.writer, true).await;
         assert_eq!(
@@ -60,7 +60,7 @@ fn a_writer_whose_checkpoint_was_moved_is_fenced_and_writes_nothing() {
         // What is certain outlives a row that was pruned while the writer was idle.
         assert_eq!(
             b.sink.connect(&b.writer).await.unwrap().checkpoint,
-            Sequence(12)
+            Some(Sequence(12))
         );
     });
 }
@@ -140,7 +140,7 @@ fn a_killed_connection_is_lost_and_a_new_one_goes_on() {
         assert_eq!(again.kind, FailureKind::Lost);
         assert_eq!(
             b.sink.connect(&b.writer).await.unwrap().checkpoint,
-            Sequence(0)
+            Some(Sequence(0))
         );
         assert_eq!(
             b.sink.read_checkpoint(&b.writer).await.unwrap(),
@@ -176,7 +176,7 @@ fn a_killed_connection_is_lost_and_a_new_one_goes_on() {
         query(&mut other, "ROLLBACK").await;
         assert_eq!(
             b.sink.connect(&b.writer).await.unwrap().checkpoint,
-            Sequence(1)
+            Some(Sequence(1))
         );
         assert_eq!(b.query(&format!("SELECT n FROM {t}")).await, "1");
         query(&mut other, &format!("DROP DATABASE {database}")).await;
@@ -281,6 +281,7 @@ async fn connect_failure(dsn: MySqlDsn) -> Failure {
     sink.connect(&Writer {
         id: unique("nobody"),
         durable: true,
+        registered: false,
     })
     .await
     .unwrap_err()
@@ -342,8 +343,12 @@ fn what_cannot_be_connected_to_is_told_apart_and_holds_no_password() {
         let writer = Writer {
             id: unique("writer"),
             durable: true,
+            registered: false,
         };
-        assert_eq!(sink.connect(&writer).await.unwrap().checkpoint, Sequence(0));
+        assert_eq!(
+            sink.connect(&writer).await.unwrap().checkpoint,
+            Some(Sequence(0))
+        );
         sink.close(&writer, true).await;
         let session = vec![("no_such_variable".to_owned(), Setting::Int(1))];
         let dsn = dsn_of("WRITE_BUFFER_TEST_DSN").unwrap();
@@ -394,6 +399,7 @@ fn a_user_without_create_needs_the_checkpoint_table_to_be_there() {
         sink.connect(&Writer {
             id: "w".to_owned(),
             durable: false,
+            registered: false,
         })
         .await
         .unwrap();
@@ -401,6 +407,7 @@ fn a_user_without_create_needs_the_checkpoint_table_to_be_there() {
             &Writer {
                 id: "w".to_owned(),
                 durable: false,
+                registered: false,
             },
             true,
         )

@@ -59,6 +59,38 @@ impl Setting {
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
+/// What an accepted row survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalMode {
+    /// Nothing but an orderly exit.
+    Off,
+    /// The death of the process.
+    Process,
+    /// Power loss too, but for the last `journal_sync_ms`.
+    Interval,
+    /// Power loss too.
+    Always,
+}
+
+impl JournalMode {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Process => "process",
+            Self::Interval => "interval",
+            Self::Always => "always",
+        }
+    }
+
+    /// Whether files must be there after a power cut.
+    #[must_use]
+    pub fn is_synced(self) -> bool {
+        matches!(self, Self::Interval | Self::Always)
+    }
+}
+
 /// What `add` does at a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
@@ -91,7 +123,13 @@ pub struct Config {
     #[allow(missing_docs)]
     pub max_retries: u32,
     #[allow(missing_docs)]
+    pub journal: JournalMode,
+    #[allow(missing_docs)]
     pub journal_dir: Option<String>,
+    #[allow(missing_docs)]
+    pub journal_sync_ms: u64,
+    #[allow(missing_docs)]
+    pub journal_max_bytes: u64,
     #[allow(missing_docs)]
     pub name: String,
     #[allow(missing_docs)]
@@ -141,15 +179,22 @@ impl Config {
             Some(text) => Some(Dsn::parse(&text).map_err(ConfigError)?),
             None => None,
         };
-        let journal = values.word("journal")?;
-        if journal != "off" {
+        let word = values.word("journal")?;
+        let modes = [
+            JournalMode::Process,
+            JournalMode::Interval,
+            JournalMode::Always,
+        ];
+        let journal = modes
+            .into_iter()
+            .find(|m| m.name() == word)
+            .unwrap_or(JournalMode::Off);
+        let journal_dir = values.text("journal_dir")?;
+        if journal != JournalMode::Off && journal_dir.is_none() {
             return Err(ConfigError(format!(
-                "Option \"journal\" is {journal:?}, which this version does not have yet; use \"off\"."
+                "Option \"journal\" is \"{word}\", which needs a place: set \"journal_dir\" to a directory on a local disk."
             )));
         }
-        // Checked already, so that turning the journal on later finds them right.
-        values.int("journal_sync_ms")?;
-        values.int("journal_max_bytes")?;
         let name = values.text("name")?.unwrap_or_else(|| "default".to_owned());
         if !is_buffer_name(&name) {
             return Err(ConfigError(format!(
@@ -162,7 +207,10 @@ impl Config {
             max_buffer_size: values.int("max_buffer_size")?,
             flush_interval_ms: values.int("flush_interval_ms")?,
             max_retries: u32::try_from(values.int("max_retries")?).unwrap_or(u32::MAX),
-            journal_dir: values.text("journal_dir")?,
+            journal,
+            journal_dir,
+            journal_sync_ms: values.int("journal_sync_ms")?,
+            journal_max_bytes: values.int("journal_max_bytes")?,
             name,
             max_pending_rows: values.int("max_pending_rows")?,
             max_pending_bytes: values.int("max_pending_bytes")?,
@@ -367,7 +415,7 @@ mod tests {
             ),
             ("max_buffer_size", text("many"), "is \"many\""),
             ("on_full", text("drop"), "one of block, throw"),
-            ("journal", text("process"), "does not have yet"),
+            ("journal", text("process"), "needs a place"),
             ("dsn", Setting::Int(5), "takes a string"),
             ("name", text("a/b"), "a buffer's name"),
             ("tables", table(vec![]), "'mode' is missing"),

@@ -10,7 +10,7 @@ impl Buffer {
     #[inline]
     pub fn append(
         self: &Arc<Self>,
-        shape: &Shape,
+        shape: &Arc<Shape>,
         values: &[Value<'_>],
         length: usize,
     ) -> Result<Sequence, AppendError> {
@@ -24,11 +24,44 @@ impl Buffer {
         if intake.group.is_some() {
             return self.append_to_group(&mut intake, shape, values, length);
         }
-        let sequence = self.append_frame(&mut intake, length, 1, |room| {
+        let sequence = self.append_frame(&mut intake, length, 1, &[shape], |room| {
             encode_row(room, shape.id, values, length);
         })?;
+        self.accepted(intake, sequence)
+    }
+
+    /// What remains to be done for a row that is in the log.
+    #[inline]
+    fn accepted(
+        self: &Arc<Self>,
+        intake: MutexGuard<'_, Intake>,
+        sequence: Sequence,
+    ) -> Result<Sequence, AppendError> {
+        let current = if self.config.journal == JournalMode::Always {
+            intake.log.dirty()
+        } else {
+            Vec::new()
+        };
         self.wake_if_due(intake, sequence);
+        for segment in current {
+            self.sync(&segment)?;
+        }
+        if self.config.journal == JournalMode::Interval {
+            self.syncer.dirtied();
+        }
         Ok(sequence)
+    }
+
+    /// Makes a segment outlive a power cut. After a failure nothing more is accepted: what
+    /// the disk holds is not known any more.
+    pub(in crate::engine) fn sync(&self, segment: &Segment) -> Result<(), AppendError> {
+        segment.sync().map_err(|error| {
+            let why = format!(
+                "The journal cannot be synced: {error}. Whether the last rows survive a power cut is not known; nothing more is accepted until the buffer is opened anew."
+            );
+            self.set_problem(None, AppendError::Journal(why.clone()), false);
+            AppendError::Journal(why)
+        })
     }
 
     #[inline]
@@ -37,9 +70,10 @@ impl Buffer {
         intake: &mut Intake,
         payload: usize,
         rows: u32,
+        shapes: &[&Shape],
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<Sequence, AppendError> {
-        let bytes = (payload + HEADER_LEN) as u64;
+        let bytes = frame_len(payload) as u64;
         if intake.closed {
             return Err(self.closed());
         }
@@ -59,10 +93,16 @@ impl Buffer {
                 },
             );
         }
-        let last = intake.log.append(payload, rows, fill).map_err(|error| {
-            AppendError::Memory(format!(
+        let appended = intake.log.append(payload, rows, shapes, fill);
+        let last = appended.map_err(|error| match (&self.directory, error.kind()) {
+            // The bound on disk is one like those in memory: the writer makes room.
+            (Some(_), io::ErrorKind::QuotaExceeded) if intake.rows > 0 => AppendError::Full,
+            (Some(_), _) => AppendError::Journal(format!(
+                "The journal cannot take the row: {error}. It was not accepted; make room or correct journal_dir."
+            )),
+            (None, _) => AppendError::Memory(format!(
                 "No memory for the buffer's log: {error}; the row was not accepted."
-            ))
+            )),
         })?;
         intake.rows += u64::from(rows);
         intake.bytes += bytes;
@@ -77,7 +117,7 @@ impl Buffer {
     fn append_to_group(
         &self,
         intake: &mut Intake,
-        shape: &Shape,
+        shape: &Arc<Shape>,
         values: &[Value<'_>],
         length: usize,
     ) -> Result<Sequence, AppendError> {
@@ -99,6 +139,9 @@ impl Buffer {
         group.bytes.resize(start + length, 0);
         encode_row(&mut group.bytes[start..], shape.id, values, length);
         group.rows += 1;
+        if !group.shapes.iter().any(|s| s.id == shape.id) {
+            group.shapes.push(Arc::clone(shape));
+        }
         Ok(Sequence(last.0 + u64::from(group.rows)))
     }
 
@@ -134,10 +177,7 @@ impl Buffer {
         if intake.group.is_some() {
             return Ok(Err(TransactionError::AlreadyOpen));
         }
-        intake.group = Some(Group {
-            bytes: Vec::new(),
-            rows: 0,
-        });
+        intake.group = Some(Group::default());
         Ok(Ok(()))
     }
 
@@ -154,14 +194,18 @@ impl Buffer {
         if group.rows == 0 {
             return Ok(Ok(intake.log.last()));
         }
-        let appended = self.append_frame(&mut intake, group.bytes.len(), group.rows, |room| {
-            room.copy_from_slice(&group.bytes);
-        });
+        let shapes: Vec<_> = group.shapes.iter().map(Arc::as_ref).collect();
+        let appended = self.append_frame(
+            &mut intake,
+            group.bytes.len(),
+            group.rows,
+            &shapes,
+            |room| {
+                room.copy_from_slice(&group.bytes);
+            },
+        );
         match appended {
-            Ok(sequence) => {
-                self.wake_if_due(intake, sequence);
-                Ok(Ok(sequence))
-            }
+            Ok(sequence) => self.accepted(intake, sequence).map(Ok),
             Err(error) => {
                 intake.group = Some(group);
                 Err(error)

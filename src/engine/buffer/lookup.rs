@@ -103,8 +103,10 @@ impl Buffer {
         let intake = self.intake.lock();
         let group = intake.group.as_ref().filter(|g| g.rows > 0)?;
         let mut bytes = vec![0; HEADER_LEN];
-        encode_header(&mut bytes, group.bytes.len(), Sequence(1), group.rows);
+        encode_header(&mut bytes, FrameKind::Rows, Sequence(1), group.rows);
         bytes.extend_from_slice(&group.bytes);
+        bytes.resize(frame_len(group.bytes.len()), 0);
+        encode_length(&mut bytes, group.bytes.len());
         Some(Arc::new(bytes))
     }
 

@@ -10,6 +10,8 @@ mod waiting;
 mod writing;
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -20,19 +22,23 @@ use tokio::sync::Notify;
 
 use crate::core::Sequence;
 use crate::core::batch::{Batch, LogBytes, template_text};
-use crate::core::config::{Config, OnFull};
+use crate::core::config::{Config, JournalMode, OnFull};
 use crate::core::failure::{Failure, FailureKind, RefusedGroup};
 use crate::core::flusher::Pending;
-use crate::core::frame::{HEADER_LEN, encode_header, encode_row};
+use crate::core::frame::{
+    FrameKind, HEADER_LEN, encode_header, encode_length, encode_row, frame_len,
+};
 use crate::core::merge::{Merger, PendingRow};
 use crate::core::table::{Catalog, RowError, RowKind, Shape, TableId};
 use crate::core::value::Value;
 use crate::engine::clock::{Clock, epoch_ms, seed};
 use crate::engine::process;
 use crate::engine::progress::Progress;
+use crate::engine::syncer::Syncer;
 use crate::engine::worker;
-use crate::journal::log::Log;
-use crate::journal::segment::Pool;
+use crate::journal::directory::{self, Directory, Orphan};
+use crate::journal::log::{Log, Source};
+use crate::journal::segment::{Pool, Segment};
 use crate::sink::Writer;
 
 /// Rows between two samples of the add-to-commit time: the clock costs as much as the copy.
@@ -82,11 +88,12 @@ struct Problem {
     once: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Group {
     /// Encoded rows, without a frame header.
     bytes: Vec<u8>,
     rows: u32,
+    shapes: Vec<Arc<Shape>>,
 }
 
 #[derive(Debug)]
@@ -134,6 +141,11 @@ pub struct Buffer {
     clock: Clock,
     generation: u64,
     pool: Arc<Pool>,
+    /// The journal, if there is one.
+    directory: Option<Arc<Directory>>,
+    /// What dead writers left, until the worker takes it over.
+    orphans: Mutex<Vec<Orphan>>,
+    syncer: Syncer,
     catalog: RwLock<Catalog>,
     merging: Mutex<Merging>,
     intake: Mutex<Intake>,
@@ -161,15 +173,42 @@ pub enum Waited {
 }
 
 impl Buffer {
-    /// A buffer without a thread or a connection; both come with the first row.
-    #[must_use]
-    pub fn new(config: Config) -> Arc<Self> {
+    /// A buffer without a thread or a connection; both come with the first row, or with
+    /// what dead writers left in the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be made or read.
+    pub fn new(config: Config) -> io::Result<Arc<Self>> {
         process::watch_forks();
         let pool = Arc::new(Pool::default());
         let id = format!("{}-{}-{:016x}", config.name, std::process::id(), seed());
         let tables = config.tables.len();
-        Arc::new(Self {
-            writer: Writer { id, durable: false },
+        let (directory, orphans) = match (&config.journal_dir, config.journal) {
+            (Some(root), mode) if mode != JournalMode::Off => {
+                let (root, name) = (Path::new(root), &config.name);
+                let orphans = directory::orphans(root, name)?;
+                let bound = config.journal_max_bytes;
+                let own = Directory::create(root, name, &id, bound, mode.is_synced())?;
+                (Some(Arc::new(own)), orphans)
+            }
+            _ => (None, Vec::new()),
+        };
+        let source = match &directory {
+            Some(directory) => Source::Files(Arc::clone(directory)),
+            None => Source::Memory(Arc::clone(&pool)),
+        };
+        let mut progress = Progress::new(tables, epoch_ms());
+        progress.recovering = !orphans.is_empty();
+        let durable = directory.is_some();
+        let buffer = Arc::new(Self {
+            writer: Writer {
+                id,
+                durable,
+                registered: false,
+            },
+            directory,
+            orphans: Mutex::new(orphans),
+            syncer: Syncer::new(Duration::from_millis(config.journal_sync_ms)),
             clock: Clock::start(),
             generation: process::generation(),
             catalog: RwLock::new(Catalog::new(config.tables.clone())),
@@ -178,7 +217,7 @@ impl Buffer {
                 shapes: Vec::new(),
             }),
             intake: Mutex::new(Intake {
-                log: Log::new(Arc::clone(&pool)),
+                log: Log::new(source),
                 rows: 0,
                 bytes: 0,
                 oldest: None,
@@ -187,7 +226,7 @@ impl Buffer {
                 group: None,
                 closed: false,
             }),
-            progress: Mutex::new(Progress::new(tables, epoch_ms())),
+            progress: Mutex::new(progress),
             progressed: Condvar::new(),
             problem: Mutex::new(None),
             has_problem: AtomicBool::new(false),
@@ -200,7 +239,17 @@ impl Buffer {
             handles: AtomicU64::new(0),
             pool,
             config,
-        })
+        });
+        if buffer.with_progress(|p| p.recovering) {
+            buffer.wake_worker();
+        }
+        Ok(buffer)
+    }
+
+    /// The journal's directory, if there is one.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Directory> {
+        self.directory.as_deref()
     }
 
     /// Its options.

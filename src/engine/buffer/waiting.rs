@@ -4,10 +4,21 @@ use super::*;
 
 impl Buffer {
     /// Drops every row that no writer has taken; returns how many, before merging.
-    pub fn clear(&self) -> u64 {
+    ///
+    /// # Errors
+    /// When a journal cannot note it; nothing is dropped then.
+    pub fn clear(&self) -> Result<u64, AppendError> {
         let mut merging = self.merging.lock();
         self.catch_up_locked(&mut merging);
         let through = merging.merger.position();
+        if let Some(first) = merging.merger.first_open() {
+            let noted = self.intake.lock().log.append_discard(first, through);
+            noted.map_err(|error| {
+                AppendError::Journal(format!(
+                    "The journal cannot note that rows are dropped: {error}. None was dropped."
+                ))
+            })?;
+        }
         let dropped = merging.merger.discard(through);
         let rows = dropped.iter().map(Batch::rows_added).sum();
         let bytes: u64 = dropped.iter().map(Batch::bytes).sum();
@@ -16,17 +27,14 @@ impl Buffer {
         intake.bytes -= bytes;
         intake.oldest = None;
         if let Some(group) = &mut intake.group {
-            *group = Group {
-                bytes: Vec::new(),
-                rows: 0,
-            };
+            *group = Group::default();
         }
         drop(intake);
         let mut progress = self.progress.lock();
         dropped.iter().for_each(|batch| progress.discarded(batch));
         progress.resolved = merging.merger.resolved();
         self.progressed.notify_all();
-        rows
+        Ok(rows)
     }
 
     /// Waits until `sequence` is resolved, the failure of a later attempt than number
@@ -35,7 +43,7 @@ impl Buffer {
     pub fn wait_resolved(&self, sequence: Sequence, attempt: u64, slice: Duration) -> Waited {
         let mut progress = self.progress.lock();
         let done = |p: &Progress| {
-            p.resolved >= sequence
+            (p.resolved >= sequence && !p.recovering)
                 || p.failed_attempt > attempt
                 || p.halted.is_some()
                 || p.worker_ended
@@ -48,6 +56,12 @@ impl Buffer {
         } else {
             Waited::Timeout
         }
+    }
+
+    /// Whether rows of dead writers are still being taken over.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.progress.lock().recovering
     }
 
     /// Waits for the writer to make room, or the slice to be over.
@@ -67,6 +81,11 @@ impl Buffer {
     pub fn request_flush(self: &Arc<Self>, through: Sequence) {
         self.flush_through.fetch_max(through.0, Ordering::Relaxed);
         self.wake_worker();
+    }
+
+    /// Takes no row ever: each attempt gets `error`.
+    pub fn refuse(&self, error: AppendError) {
+        self.set_problem(None, error, false);
     }
 
     /// Takes no more rows, and writes what there is without waiting for size or age. An

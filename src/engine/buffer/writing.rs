@@ -1,6 +1,8 @@
 //! The worker's side: what is due, freezing, splitting, resolving, and what went wrong.
 
 use super::*;
+use crate::engine::rows::Rows;
+use crate::journal::quarantine::group_line;
 
 /// What the worker alone does.
 impl Buffer {
@@ -131,6 +133,7 @@ impl Buffer {
                 samples.push(now.saturating_sub(at));
             }
         }
+        intake.log.trim(resolved);
         drop(intake);
         let mut progress = self.progress.lock();
         progress.resolved = resolved;
@@ -147,10 +150,6 @@ impl Buffer {
             }
         }
         self.progressed.notify_all();
-    }
-
-    pub(in crate::engine) fn with_shapes<R>(&self, look: impl FnOnce(&[Arc<Shape>]) -> R) -> R {
-        look(&self.merging.lock().shapes)
     }
 
     /// Every pending group, oldest first, through `line`.
@@ -173,7 +172,10 @@ impl Buffer {
     }
 
     pub(in crate::engine) fn replenish_pool(&self) {
-        if self.pool.is_empty() {
+        if let Some(directory) = &self.directory {
+            // Without a spare, `add` makes one itself and says so if there is no place.
+            let _ = directory.replenish();
+        } else if self.pool.is_empty() {
             // Without a spare, `add` maps one itself and says so if there is no memory.
             let _ = self.pool.replenish();
         }
@@ -243,11 +245,97 @@ impl Buffer {
         self.progressed.notify_all();
     }
 
+    /// What dead writers left; the worker's from now on.
+    pub(in crate::engine) fn take_orphans(&self) -> Vec<Orphan> {
+        std::mem::take(&mut self.orphans.lock())
+    }
+
+    pub(in crate::engine) fn recovered(&self, rows: u64) {
+        self.progress.lock().recovered += rows;
+    }
+
+    pub(in crate::engine) fn recovery_ended(&self) {
+        self.progress.lock().recovering = false;
+        self.progressed.notify_all();
+    }
+
+    /// Rows of a journal are in quarantine.
+    pub(in crate::engine) fn adopted_quarantined(&self, group: RefusedGroup) {
+        self.progress.lock().adopted_quarantined(group);
+        self.progressed.notify_all();
+    }
+
+    /// Nothing is pending and no row will come: the journal goes.
+    pub(in crate::engine) fn remove_journal(&self) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        let mut merging = self.merging.lock();
+        self.catch_up_locked(&mut merging);
+        let mut intake = self.intake.lock();
+        intake.closed = true;
+        if intake.rows == 0 {
+            intake.log.remove_all();
+            directory.remove();
+        }
+    }
+
+    /// Says something that a person should know, where nobody can be thrown an exception.
+    #[allow(clippy::print_stderr, reason = "the process's log, whatever runs it")]
+    pub(in crate::engine) fn tell(&self, message: String) {
+        eprintln!("write_buffer: buffer {:?}: {message}", self.config.name);
+        self.progress.lock().last_notice = Some(message);
+    }
+
+    /// Segments that a power cut would take.
+    pub(in crate::engine) fn dirty(&self) -> Vec<Arc<Segment>> {
+        self.intake.lock().log.dirty()
+    }
+
+    pub(in crate::engine) fn syncer(&self) -> &Syncer {
+        &self.syncer
+    }
+
     pub(in crate::engine) fn worker_ended(&self) {
         let mut progress = self.progress.lock();
         progress.worker_ended = true;
         progress.connected = false;
         drop(progress);
         self.progressed.notify_all();
+    }
+}
+
+impl Rows for Buffer {
+    fn pending(&self) -> Pending {
+        Self::pending(self)
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn frozen(&self) -> Option<Arc<Batch>> {
+        Self::frozen(self)
+    }
+
+    fn split(&self) {
+        Self::split(self);
+    }
+
+    fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>) {
+        Self::resolve(self, took, quarantined);
+    }
+
+    fn line(&self, batch: &Batch, group: usize, reason: &str) -> String {
+        let merging = self.merging.lock();
+        let (first, last) = batch
+            .group_rows(group)
+            .unwrap_or((batch.first(), batch.last()));
+        let rows = batch.rows_of_group(group, &merging.shapes);
+        group_line(&self.config.name, first, last, reason, &rows)
+    }
+
+    fn connected(&self, _checkpoint: Sequence) -> Result<(), String> {
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ fn quoted(writer: &Writer) -> String {
 }
 
 /// Makes table and row where they are missing; a new row starts at `start`. Returns the
-/// checkpoint.
+/// checkpoint, or `None` where the row of a registered writer is missing.
 ///
 /// # Errors
 /// `Misconfigured` when the table is missing and cannot be made.
@@ -36,7 +36,7 @@ pub async fn ensure(
     link: &mut Link,
     writer: &Writer,
     start: Sequence,
-) -> Result<Sequence, Failure> {
+) -> Result<Option<Sequence>, Failure> {
     let failed =
         |e: SqlError| e.while_doing("Could not read the checkpoint in `write_buffer_checkpoints`");
     let id = quoted(writer);
@@ -54,6 +54,9 @@ pub async fn ensure(
         .await
         .map_err(failed)?;
     let durable = u8::from(writer.durable);
+    if rows.is_empty() && writer.registered && start == Sequence(0) {
+        return Ok(None);
+    }
     if rows.is_empty() {
         let insert = format!(
             "INSERT IGNORE INTO write_buffer_checkpoints (writer, sequence, durable, updated_at) \
@@ -66,7 +69,7 @@ pub async fn ensure(
             format!("UPDATE write_buffer_checkpoints SET durable = {durable} WHERE writer = {id}");
         link.execute(&update).await.map_err(failed)?;
     }
-    sequence(&rows).ok_or_else(|| {
+    sequence(&rows).map(Some).ok_or_else(|| {
         let message = format!("The checkpoint of writer {:?} cannot be read back from `write_buffer_checkpoints`; is the id ASCII and at most 128 bytes long?", writer.id);
         Failure::new(FailureKind::Misconfigured, message)
     })

@@ -101,7 +101,7 @@ impl MySqlSink {
         &self,
         address: &Address,
         writer: &Writer,
-    ) -> Result<(Link, Sequence), Failure> {
+    ) -> Result<(Link, Option<Sequence>), Failure> {
         let mut link =
             connect::open(&self.dsn, &self.session, address, self.connect_timeout).await?;
         let start = self
@@ -244,7 +244,7 @@ impl Sink for MySqlSink {
                     let read = tokio::time::timeout(timeout, self.reset_schema(&mut link)).await;
                     read.unwrap_or_else(|_| Err(connect::silent(&address)))?;
                     self.preferred = at;
-                    self.known = Some((writer.id.clone(), checkpoint));
+                    self.known = checkpoint.map(|known| (writer.id.clone(), known));
                     let server = link.server.name.clone();
                     // A string of n bytes takes 2n + 12 as hexadecimal.
                     let row_bytes_max = Some(link.server.statement_bytes_max() as u64 / 2);
@@ -312,6 +312,19 @@ impl Sink for MySqlSink {
             self.link = Some(link);
         }
         Err(failure)
+    }
+
+    async fn forget(&mut self, writer: &Writer) {
+        if let Some(mut link) = self.link.take() {
+            let forgetting = checkpoint::forget(&mut link, writer);
+            // A connection that does not answer is not one to go on with.
+            if tokio::time::timeout(self.connect_timeout, forgetting)
+                .await
+                .is_ok()
+            {
+                self.link = Some(link);
+            }
+        }
     }
 
     async fn close(&mut self, writer: &Writer, forget: bool) {

@@ -130,11 +130,18 @@ impl SqliteSink {
                 .execute(CREATE_CHECKPOINTS)
                 .await
                 .map_err(failed)?;
+            if writer.registered {
+                let row = sqlx::query(READ_CHECKPOINT).bind(writer.id.as_str());
+                let row = row.fetch_optional(&mut *connection).await;
+                if row.map_err(failed)?.is_none() {
+                    return Ok(None);
+                }
+            }
             let add = sqlx::query(ADD_WRITER)
                 .bind(writer.id.as_str())
                 .bind(i64::from(writer.durable));
             add.execute(&mut *connection).await.map_err(failed)?;
-            checkpoint(connection, writer).await
+            checkpoint(connection, writer).await.map(Some)
         })
         .await?;
         self.check_declared(&mut connection).await?;
@@ -235,17 +242,22 @@ impl Sink for SqliteSink {
         written
     }
 
-    async fn close(&mut self, writer: &Writer, forget: bool) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
+    async fn forget(&mut self, writer: &Writer) {
         let _call = Call::begin().await;
-        if forget {
-            // A row that stays is only a row too many.
+        if let Some(connection) = &mut self.connection {
             let forgotten = sqlx::query(FORGET_WRITER).bind(writer.id.as_str());
-            let _ = forgotten.execute(&mut connection).await;
+            let _ = forgotten.execute(connection).await;
         }
-        let _ = connection.close().await;
+    }
+
+    async fn close(&mut self, writer: &Writer, forget: bool) {
+        if forget {
+            self.forget(writer).await;
+        }
+        let _call = Call::begin().await;
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
     }
 }
 

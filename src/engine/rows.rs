@@ -1,0 +1,30 @@
+//! Where the worker's batches come from: the running buffer, or a dead writer's journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::Sequence;
+use crate::core::batch::Batch;
+use crate::core::failure::RefusedGroup;
+use crate::core::flusher::Pending;
+
+/// Rows that are written in order, batch by batch.
+pub trait Rows: Sync {
+    /// What the flusher needs to know.
+    fn pending(&self) -> Pending;
+    /// Freezes the oldest open batch.
+    fn freeze(&self);
+    /// The batch to write next.
+    fn frozen(&self) -> Option<Arc<Batch>>;
+    /// Replaces the frozen batch by its halves.
+    fn split(&self);
+    /// The frozen batch is committed, or in quarantine.
+    fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>);
+    /// A group of a batch as a line for the quarantine.
+    fn line(&self, batch: &Batch, group: usize, reason: &str) -> String;
+    /// A connection found the writer's checkpoint there.
+    ///
+    /// # Errors
+    /// Why the database cannot be the one these rows belong to.
+    fn connected(&self, checkpoint: Sequence) -> Result<(), String>;
+}

@@ -1,0 +1,417 @@
+//! A journal's directory: one writer's segment files, and the lock that says it lives.
+//!
+//! `<journal_dir>/<buffer>/<writer>/` holds `lock`, `target` once a database has this
+//! writer's checkpoint, and the segments `0000000000000001.seg`, `0000000000000002.seg` …
+//! A directory whose name begins with `new-` is being made. docs/journal-format.md has the
+//! bytes.
+//!
+//! The lock is a POSIX record lock: it goes with the process, whatever way that ends, and a
+//! forked child does not have it.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock};
+use serde_json::{Value as Json, json};
+
+use super::segment::{SEGMENT_LEN, SegmentFile, SegmentWriter};
+use crate::core::Sequence;
+
+/// First bytes of a segment file.
+pub const MAGIC: &[u8; 8] = b"WBUFJRNL";
+/// Version of the format of segment files.
+pub const FORMAT_VERSION: u32 = 1;
+/// Bytes before a segment's first frame.
+pub const SEGMENT_HEADER_LEN: usize = 64;
+
+/// Directories whose lock this process holds. A POSIX lock does not exclude its own process.
+static OWNED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+
+/// A writer's directory, locked.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    _lock: File,
+    next_number: AtomicU64,
+    spare: Mutex<Option<SegmentWriter>>,
+    bytes: Arc<AtomicUsize>,
+    bytes_max: u64,
+    /// Whether files must be there after a power cut.
+    durable: bool,
+}
+
+impl Directory {
+    /// Makes and locks the directory of a new writer.
+    ///
+    /// # Errors
+    /// When the system refuses; the message names the path.
+    pub fn create(
+        root: &Path,
+        buffer: &str,
+        writer: &str,
+        bytes_max: u64,
+        durable: bool,
+    ) -> io::Result<Self> {
+        let parent = root.join(buffer);
+        make_directory(&parent)?;
+        // Locked before it has its name: nobody adopts a directory that is being made.
+        let unnamed = parent.join(format!("new-{writer}"));
+        let path = parent.join(writer);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&unnamed)
+            .map_err(|e| at(&unnamed, "cannot be made", &e))?;
+        let lock = lock_file(&unnamed)?.ok_or_else(|| {
+            io::Error::other(format!(
+                "{} is locked by another process",
+                unnamed.display()
+            ))
+        })?;
+        fs::rename(&unnamed, &path).map_err(|e| at(&path, "cannot be made", &e))?;
+        owned(|set| set.insert(path.clone()));
+        if durable {
+            sync_directory(&path)?;
+            sync_directory(&parent)?;
+        }
+        Ok(Self {
+            path,
+            _lock: lock,
+            next_number: AtomicU64::new(1),
+            spare: Mutex::new(None),
+            bytes: Arc::new(AtomicUsize::new(0)),
+            bytes_max,
+            durable,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes its files take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) as u64
+    }
+
+    /// Whether the bound on disk leaves room for a segment of `length` bytes.
+    #[must_use]
+    pub fn has_room_for(&self, length: usize) -> bool {
+        self.bytes() + length.max(SEGMENT_LEN) as u64 <= self.bytes_max
+    }
+
+    /// A new segment whose first row will be `first`, with `room` bytes for frames.
+    ///
+    /// # Errors
+    /// When there is no place: the disk or a quota is full, the bound is reached, the
+    /// directory is gone or read-only.
+    pub fn new_segment(&self, first: Sequence, room: usize) -> io::Result<SegmentWriter> {
+        let length = (SEGMENT_HEADER_LEN + room).max(SEGMENT_LEN);
+        let spare = if length == SEGMENT_LEN {
+            self.spare.lock().take()
+        } else {
+            None
+        };
+        let mut writer = match spare {
+            Some(writer) => writer,
+            None if !self.has_room_for(length) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::QuotaExceeded,
+                    format!(
+                        "{} has {} bytes, and journal_max_bytes is {}",
+                        self.path.display(),
+                        self.bytes(),
+                        self.bytes_max
+                    ),
+                ));
+            }
+            None => self.make_segment(length, false)?,
+        };
+        let header = header(
+            self.next_number.fetch_add(1, Ordering::Relaxed),
+            first,
+            length,
+        );
+        let word = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        writer
+            .append(SEGMENT_HEADER_LEN, word, |room| {
+                room[4..].copy_from_slice(&header[4..])
+            })
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(writer)
+    }
+
+    /// Makes the next segment ahead of need; for a background thread.
+    ///
+    /// # Errors
+    /// As for [`Directory::new_segment`], which will say so when the room is needed.
+    pub fn replenish(&self) -> io::Result<()> {
+        if self.spare.lock().is_some() || !self.has_room_for(SEGMENT_LEN) {
+            return Ok(());
+        }
+        let writer = self.make_segment(SEGMENT_LEN, true)?;
+        let mut spare = self.spare.lock();
+        if spare.is_none() {
+            *spare = Some(writer);
+        } else {
+            writer.segment().release();
+        }
+        Ok(())
+    }
+
+    /// An empty file of real blocks: a full disk is an error here, not a signal later.
+    fn make_segment(&self, length: usize, touch: bool) -> io::Result<SegmentWriter> {
+        static FILES: AtomicU64 = AtomicU64::new(1);
+        // Files are named in the order they are made; their headers say in which order
+        // they are read.
+        let path = self
+            .path
+            .join(format!("{:016}.seg", FILES.fetch_add(1, Ordering::Relaxed)));
+        let cannot = |e: &io::Error| at(&path, "cannot be made", e);
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| cannot(&e))?;
+        let made = fallocate(&file, FallocateFlags::empty(), 0, length as u64)
+            .map_err(io::Error::from)
+            .and_then(|()| {
+                if self.durable {
+                    file.sync_all()
+                } else {
+                    Ok(())
+                }
+            })
+            .and_then(|()| {
+                let bytes = Arc::clone(&self.bytes);
+                let segment = SegmentFile {
+                    path: path.clone(),
+                    journal_bytes: bytes,
+                };
+                SegmentWriter::in_file(&file, length, touch, segment)
+            });
+        match made {
+            Ok(writer) => {
+                self.bytes.fetch_add(length, Ordering::Relaxed);
+                if self.durable {
+                    sync_directory(&self.path)?;
+                }
+                Ok(writer)
+            }
+            Err(e) => {
+                let _ = fs::remove_file(&path);
+                Err(cannot(&e))
+            }
+        }
+    }
+
+    /// Notes that a database has this writer's checkpoint: from now on a database without
+    /// it is another one.
+    ///
+    /// # Errors
+    /// When the note cannot be stored.
+    pub fn register(&self, database: &str) -> io::Result<()> {
+        let path = self.path.join("target");
+        let note = json!({ "database": database }).to_string();
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(note.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|e| at(&path, "cannot be written", &e))?;
+        sync_directory(&self.path)
+    }
+
+    /// Removes the directory; every row of it is resolved.
+    pub fn remove(&self) {
+        if let Some(spare) = self.spare.lock().take() {
+            spare.segment().release();
+        }
+        remove_directory(&self.path);
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Some(spare) = self.spare.lock().take() {
+            spare.segment().release();
+        }
+        owned(|set| set.remove(&self.path));
+    }
+}
+
+/// A dead writer's directory, locked by this process.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The dead writer.
+    pub writer: String,
+    /// The database that has the writer's checkpoint; `None` if none ever had.
+    pub database: Option<String>,
+    _lock: File,
+}
+
+impl Orphan {
+    /// Its segment files, in no order.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn segment_files(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.path).map_err(|e| at(&self.path, "cannot be read", &e))?;
+        let paths = entries.map(|entry| entry.map(|e| e.path()));
+        let paths = paths.collect::<io::Result<Vec<_>>>()?;
+        Ok(paths
+            .into_iter()
+            .filter(|p| p.extension().is_some_and(|e| e == "seg"))
+            .collect())
+    }
+
+    /// Removes what is resolved: all of it.
+    pub fn remove(&self) {
+        remove_directory(&self.path);
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        owned(|set| set.remove(&self.path));
+    }
+}
+
+/// Locks what dead writers of a buffer left, oldest first.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn orphans(root: &Path, buffer: &str) -> io::Result<Vec<Orphan>> {
+    let parent = root.join(buffer);
+    let entries = match fs::read_dir(&parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(at(&parent, "cannot be read", &e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if !path.is_dir() || owned(|set| set.contains(&path)) {
+            continue;
+        }
+        let Some(lock) = lock_file(&path)? else {
+            continue;
+        };
+        // Whoever had the lock a moment ago may have removed the directory with it.
+        if !path.join("lock").exists() {
+            continue;
+        }
+        if let Some(unfinished) = name.strip_prefix("new-") {
+            // Its maker died before it had anything in it.
+            debug_assert!(!unfinished.is_empty());
+            remove_directory(&path);
+            continue;
+        }
+        owned(|set| set.insert(path.clone()));
+        let made = fs::metadata(&path)
+            .and_then(|m| m.created().or_else(|_| m.modified()))
+            .ok();
+        let note = fs::read(path.join("target")).ok();
+        let note = note.and_then(|bytes| serde_json::from_slice::<Json>(&bytes).ok());
+        let database = note.and_then(|n| n["database"].as_str().map(str::to_owned));
+        found.push((
+            made,
+            Orphan {
+                path,
+                writer: name,
+                database,
+                _lock: lock,
+            },
+        ));
+    }
+    found.sort_by(|a, b| (a.0, &a.1.writer).cmp(&(b.0, &b.1.writer)));
+    Ok(found.into_iter().map(|(_, orphan)| orphan).collect())
+}
+
+fn header(number: u64, first: Sequence, length: usize) -> [u8; SEGMENT_HEADER_LEN] {
+    let mut header = [0; SEGMENT_HEADER_LEN];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&(SEGMENT_HEADER_LEN as u32).to_le_bytes());
+    header[16..24].copy_from_slice(&number.to_le_bytes());
+    header[24..32].copy_from_slice(&first.0.to_le_bytes());
+    header[32..40].copy_from_slice(&(length as u64).to_le_bytes());
+    let checksum = crc32c::crc32c(&header[..40]);
+    header[40..44].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+fn owned<R>(act: impl FnOnce(&mut HashSet<PathBuf>) -> R) -> R {
+    act(OWNED.lock().get_or_insert_default())
+}
+
+/// The lock of a directory, or `None` if another process has it.
+fn lock_file(directory: &Path) -> io::Result<Option<File>> {
+    let path = directory.join("lock");
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
+    let file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(at(&path, "cannot be opened", &e)),
+    };
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
+        Err(e) => Err(at(&path, "cannot be locked", &e.into())),
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| at(path, "cannot be made", &e))
+}
+
+/// The lock goes last: as long as it is there, so is its owner.
+fn remove_directory(path: &Path) {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    for file in entries.map(|e| e.path()).filter(|p| !p.ends_with("lock")) {
+        let _ = fs::remove_file(file);
+    }
+    let _ = fs::remove_file(path.join("lock"));
+    let _ = fs::remove_dir(path);
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| at(path, "cannot be synced", &e))
+}
+
+fn at(path: &Path, what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{} {what}: {error}", path.display()))
+}
