@@ -17,6 +17,8 @@ PHPCBF     ?= $(firstword $(wildcard vendor/bin/phpcbf) phpcbf)
 # which orders cross.
 DB       ?= sqlite
 CROSSING ?=
+# KILL=5: the worker is killed that many times with SIGKILL, and started again.
+KILL     ?=
 # Further arguments for PHPUnit and for the Rust test runner: PHPUNIT_ARGS="--filter add".
 PHPUNIT_ARGS ?=
 RUST_ARGS    ?=
@@ -47,7 +49,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1\n'
+	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1\n'
 
 .PHONY: setup
 setup: ## Install what building needs and is missing (Debian, Ubuntu)
@@ -65,7 +67,7 @@ test: ## Run the Rust tests, then PHPUnit with MySQL, MariaDB and SQLite
 	@$(MAKE) test-php
 
 .PHONY: demo
-demo: ## Run the example exchange (DB=sqlite|mysql|mariadb, CROSSING=1)
+demo: ## Run the example exchange (DB=sqlite|mysql|mariadb, CROSSING=1, KILL=5)
 	@scripts/setup.sh build demo
 	@$(MAKE) build
 	@case "$(DB)" in \
@@ -73,7 +75,7 @@ demo: ## Run the example exchange (DB=sqlite|mysql|mariadb, CROSSING=1)
 		mysql|mariadb) run=($(server) --durable "$(DB)" --) ;; \
 		*) echo "demo: DB is sqlite, mysql or mariadb, not '$(DB)'" >&2; exit 2 ;; \
 	esac; \
-	"$${run[@]}" env DB="$(DB)" CROSSING="$(CROSSING)" EXTENSION="$(EXTENSION)" PHP="$(PHP)" \
+	"$${run[@]}" env DB="$(DB)" CROSSING="$(CROSSING)" KILL="$(KILL)" EXTENSION="$(EXTENSION)" PHP="$(PHP)" \
 		examples/spot-backend/bin/demo
 
 .PHONY: lint

@@ -163,7 +163,10 @@ pub fn drain_all() -> Vec<String> {
         while !buffer.worker_has_ended() && clock.now() < grace {
             buffer.wait_progress(Duration::from_millis(5));
         }
-        if !is_empty {
+        if is_empty {
+            // Where no worker ever ran, nobody else does.
+            buffer.remove_journal();
+        } else {
             messages.push(left_behind(buffer));
         }
         let (quarantined, kept) = (

@@ -184,8 +184,7 @@ impl Directory {
             .mode(0o600)
             .open(&path)
             .map_err(|e| cannot(&e))?;
-        let made = fallocate(&file, FallocateFlags::empty(), 0, length as u64)
-            .map_err(io::Error::from)
+        let made = allocate(&file, length)
             .and_then(|()| {
                 if self.durable {
                     file.sync_all()
@@ -362,6 +361,23 @@ fn header(number: u64, first: Sequence, length: usize) -> [u8; SEGMENT_HEADER_LE
     let checksum = crc32c::crc32c(&header[..40]);
     header[40..44].copy_from_slice(&checksum.to_le_bytes());
     header
+}
+
+/// Real blocks for a whole file; where the file system cannot promise them they are written.
+fn allocate(mut file: &File, length: usize) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, length as u64) {
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let zeros = vec![0; 1 << 20];
+            let mut left = length;
+            while left > 0 {
+                let part = left.min(zeros.len());
+                file.write_all(&zeros[..part])?;
+                left -= part;
+            }
+            file.sync_data()
+        }
+        result => Ok(result?),
+    }
 }
 
 fn owned<R>(act: impl FnOnce(&mut HashSet<PathBuf>) -> R) -> R {

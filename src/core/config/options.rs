@@ -130,7 +130,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     int(
         "journal_max_bytes",
-        1 << 20,
+        16 << 20,
         1 << 50,
         4 << 30,
         "bound on a journal's bytes on disk",

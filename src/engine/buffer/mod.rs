@@ -347,3 +347,12 @@ impl Buffer {
         look(&mut self.progress.lock())
     }
 }
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // In a forked child it is the parent's; and what is pending stays for recovery.
+        if self.is_own() {
+            self.remove_journal();
+        }
+    }
+}
