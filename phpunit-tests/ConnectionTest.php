@@ -62,14 +62,7 @@ final class ConnectionTest extends DatabaseTestCase
         $errors = implode("\n", $result->getErrors());
         self::assertStringContainsString($place, $errors);
         self::assertStringNotContainsString($password, $errors);
-        $refused = null;
-        $this->eventually(static function () use ($buffer, &$refused): bool {
-            try {
-                $buffer->addOrder(2, self::order());
-            } catch (ConnectionException $refused) {
-            }
-            return $refused !== null;
-        }, 'add throws');
+        $refused = self::thrown(ConnectionException::class, static fn () => $buffer->addOrder(2, self::order()));
         self::assertStringContainsString($place, $refused->getMessage());
         self::assertStringNotContainsString($password, (string) $refused);
         self::assertStringNotContainsString($password, var_export($buffer->getStats(), true));

@@ -23,6 +23,8 @@ use crate::sink::mysql::MySqlSink;
 use crate::sink::sqlite::SqliteSink;
 use crate::sink::{CheckpointMove, Sink, Writer};
 
+/// Rows wake the worker at most this often.
+const WAKE_EVERY: Duration = Duration::from_millis(1);
 /// While the database works, how often the next batch is merged.
 const MERGE_EVERY: Duration = Duration::from_millis(2);
 /// Groups in quarantine without a directory: past this the buffer halts instead.
@@ -199,6 +201,7 @@ impl<'a, S: Sink> Worker<'a, S> {
 
     async fn run(mut self) {
         let mut flush_seen = Sequence(0);
+        let mut woken_at = None;
         loop {
             if self.buffer.is_stopping() {
                 break;
@@ -220,6 +223,13 @@ impl<'a, S: Sink> Worker<'a, S> {
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
                     let idle = pending.frozen_groups.is_none();
+                    // Updates of one key merge, and could wake this thread row by row without
+                    // making the batch any larger.
+                    if pending.rows > 0 && woken_at.is_some_and(|at| now < at + WAKE_EVERY) {
+                        tokio::time::sleep(WAKE_EVERY).await;
+                        woken_at = None;
+                        continue;
+                    }
                     if idle && !self.buffer.may_sleep(pending.open_rows_merged) {
                         continue;
                     }
@@ -230,6 +240,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                             let _ = tokio::time::timeout(left, self.buffer.woken()).await;
                         }
                     }
+                    woken_at = Some(self.buffer.clock().now());
                 }
                 action => self.act(action).await,
             }
@@ -317,14 +328,13 @@ impl<'a, S: Sink> Worker<'a, S> {
                 self.ever_connected = true;
             }
             Err(failure) => {
-                let reported = self.fail(&failure, false);
-                if reported && !self.ever_connected {
-                    let error = match &failure.table {
-                        Some(_) => AppendError::Configuration(failure.message),
-                        None => AppendError::Connection(failure.message),
-                    };
-                    self.buffer.set_problem(failure.table, error, false);
-                }
+                let message = failure.message.clone();
+                let error = match &failure.table {
+                    Some(_) => AppendError::Configuration(message),
+                    None => AppendError::Connection(message),
+                };
+                let error = Some(error).filter(|_| !self.ever_connected);
+                self.fail_and_throw(&failure, false, error);
             }
         }
     }
@@ -545,21 +555,29 @@ impl<'a, S: Sink> Worker<'a, S> {
         self.rows.resolve(took, quarantined);
     }
 
-    fn fail(&mut self, failure: &Failure, writing: bool) -> bool {
+    fn fail(&mut self, failure: &Failure, writing: bool) {
+        self.fail_and_throw(failure, writing, None);
+    }
+
+    /// Something failed; `error`, if there is one, is what the next call throws once the
+    /// failure is to be reported.
+    fn fail_and_throw(&mut self, failure: &Failure, writing: bool, error: Option<AppendError>) {
         if failure.kind == FailureKind::Lost {
             self.connected = false;
         }
-        let reported = self
-            .flusher
-            .failed(failure, writing, self.buffer.clock().now());
-        self.buffer.attempt_failed(failure, reported);
+        let now = self.buffer.clock().now();
+        let reported = self.flusher.failed(failure, writing, now);
+        // Before the report: whoever waits for that may call at once.
+        if let Some(error) = error.filter(|_| reported) {
+            self.buffer.set_problem(failure.table.clone(), error, false);
+        }
         if self.flusher.is_halted() {
             self.buffer.halt(format!(
                 "{} Nothing more is written; rows stay pending.",
                 failure.message
             ));
         }
-        reported
+        self.buffer.attempt_failed(failure, reported);
     }
 
     fn fenced(&mut self, stored: Sequence) {

@@ -67,9 +67,10 @@ fn construct(ex: &mut ExecuteData) -> ConstructorResult<Handle> {
     let Some(([size, interval, retries], options)) = zend::constructor(ex) else {
         return ConstructorResult::ArgError;
     };
-    // Named arguments fill what they skip with the declared defaults, so a default cannot be
-    // told from nothing: environment and INI come before it.
-    let given = |value: Option<i64>, default: i64| value.filter(|n| *n != default);
+    // PHP fills what named arguments skip with the declared defaults; environment and INI
+    // come before those.
+    let has_skipped = zend::has_skipped_arguments(ex);
+    let given = |value: Option<i64>, default: i64| value.filter(|n| !has_skipped || *n != default);
     let (size, interval, retries) = (given(size, 100), given(interval, 500), given(retries, 3));
     let positional = vec![
         ("max_buffer_size", size),

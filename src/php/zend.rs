@@ -228,6 +228,16 @@ pub fn string_optional_array(ex: &ExecuteData) -> Option<(&ZendStr, Option<&Zend
     Some(unsafe { (&*text, array.as_ref()) })
 }
 
+/// Whether named arguments skipped some: PHP then passed the declared defaults for them.
+pub fn has_skipped_arguments(ex: &ExecuteData) -> bool {
+    /// `ZEND_CALL_MAY_HAVE_UNDEF` of Zend/zend_compile.h, the same in 8.2 to 8.5.
+    const MAY_HAVE_UNDEF: u32 = 1 << 26;
+    // SAFETY: both members of `u1` cover the same four bytes; of a frame's `This` they hold
+    // the call's flags.
+    let flags = unsafe { ex.This.u1.type_info };
+    flags & MAY_HAVE_UNDEF != 0
+}
+
 /// `int, int, int, array`, all optional.
 pub fn constructor(ex: &ExecuteData) -> Option<([Option<i64>; 3], Option<&ZendHashTable>)> {
     // No int a PHP caller means: tells "not passed" from every sensible value.

@@ -58,15 +58,8 @@ impl Buffer {
         if intake.log.unread().is_some() {
             return false;
         }
-        let first = intake.rows == 0;
         let missing = self.config.max_buffer_size.saturating_sub(open_rows_merged);
-        // Updates of one key merge: not every row that comes makes the batch larger, and a
-        // wake-up costs more than adding fifty rows. Age covers what this leaves.
-        let rows = if first {
-            1
-        } else {
-            missing.max(self.config.max_buffer_size / 4).max(16)
-        };
+        let rows = if intake.rows == 0 { 1 } else { missing.max(1) };
         intake.wake_at = intake.log.last().0 + rows;
         true
     }
@@ -237,11 +230,12 @@ impl Buffer {
 
     /// Nothing more is written, and every further call throws `error`.
     pub(in crate::engine) fn halt_because(&self, why: String, error: AppendError) {
+        // Before anybody who waits can see that it is over.
+        self.set_problem(None, error, false);
         let mut progress = self.progress.lock();
         progress.last_error = Some(why.clone());
         progress.halted.get_or_insert(why);
         drop(progress);
-        self.set_problem(None, error, false);
         self.progressed.notify_all();
     }
 
