@@ -35,7 +35,7 @@ packages_of() {
 
 check_rust() {
     if ! command -v cargo >/dev/null; then
-        say "cargo is missing. Install Rust with rustup (https://rustup.rs says how, in one line),"
+        say "cargo is missing. Install Rust with rustup, the toolchain installer of the Rust project,"
         fail "open a new shell, and run this again"
     fi
 }

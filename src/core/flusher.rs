@@ -148,6 +148,11 @@ impl Flusher {
             Phase::Down { .. } => Action::Connect,
             Phase::Unknown => Action::ReadCheckpoint,
             Phase::Waiting { until } if now < until => Action::Wait(Some(until)),
+            // Still not known: repeating the batch could meet its own commit.
+            Phase::Waiting { .. } | Phase::Ready if self.unknown => {
+                self.phase = Phase::Unknown;
+                Action::ReadCheckpoint
+            }
             Phase::Waiting { .. } | Phase::Ready => {
                 self.phase = Phase::Ready;
                 match pending.frozen_groups {
@@ -407,6 +412,24 @@ mod tests {
             Verdict::Fenced
         );
         assert!(f.is_halted());
+    }
+
+    #[test]
+    fn a_look_up_that_is_put_off_is_made_again_before_anything_is_written() {
+        let mut f = flusher(&[("retry_base_ms", 10)]);
+        f.connected();
+        f.failed(&Failure::new(FailureKind::Lost, "gone"), true, ms(0));
+        f.connected();
+        assert_eq!(f.poll(ms(0), &frozen(1)), Action::ReadCheckpoint);
+        f.failed(
+            &Failure::new(FailureKind::Transient, "lock wait"),
+            false,
+            ms(0),
+        );
+        let Action::Wait(Some(until)) = f.poll(ms(0), &frozen(1)) else {
+            panic!("no back-off")
+        };
+        assert_eq!(f.poll(until, &frozen(1)), Action::ReadCheckpoint);
     }
 
     #[test]

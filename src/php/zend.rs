@@ -460,11 +460,8 @@ pub fn ini(name: &str) -> Option<String> {
     // by the INI table, copied at once.
     let value = unsafe { zend_ini_string(name.as_ptr(), name.as_bytes().len(), 0).as_ref() }?;
     // SAFETY: see above.
-    Some(
-        unsafe { CStr::from_ptr(value) }
-            .to_string_lossy()
-            .into_owned(),
-    )
+    let value = unsafe { CStr::from_ptr(value) };
+    Some(value.to_string_lossy().into_owned())
 }
 
 /// Prints the module's INI settings for `phpinfo()`.

@@ -1,21 +1,23 @@
 //! The worker: executes what the flusher says, on a thread of its own.
 
+mod recovery;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::adopted::Adopted;
-use super::buffer::{AppendError, Buffer};
-use super::process;
-use super::rows::Rows;
-use super::syncer::Syncer;
 use crate::core::Sequence;
 use crate::core::batch::Batch;
 use crate::core::config::JournalMode;
 use crate::core::dsn::Dsn;
 use crate::core::failure::{Failure, FailureKind, RefusedGroup};
 use crate::core::flusher::{Action, Flusher, Verdict};
+use crate::engine::adopted::Adopted;
+use crate::engine::buffer::{AppendError, Buffer};
+use crate::engine::process;
+use crate::engine::rows::Rows;
+use crate::engine::syncer::Syncer;
 use crate::journal::directory::Orphan;
 use crate::journal::quarantine::append_lines;
 use crate::journal::recovery::DeadLog;
@@ -106,15 +108,9 @@ struct Worker<'a, S> {
     ever_connected: bool,
     connected: bool,
     refusal: Option<Failure>,
+    /// The group that is stored in quarantine, and the checkpoint not yet past it.
+    setting_aside: Option<RefusedGroup>,
     in_memory: Vec<String>,
-}
-
-/// How a dead writer's rows ended.
-enum Recovery {
-    Complete,
-    Stopped,
-    /// They belong to another database.
-    Refused(String),
 }
 
 async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
@@ -122,7 +118,7 @@ async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
         if buffer.is_stopping() {
             break;
         }
-        sink = recover(buffer, sink, orphan).await;
+        sink = recovery::recover(buffer, sink, orphan).await;
     }
     buffer.recovery_ended();
     let rows: &dyn Rows = &**buffer;
@@ -131,60 +127,9 @@ async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
         .await;
 }
 
-/// Writes what a dead writer left, before any row of this one.
-async fn recover<S: Sink>(buffer: &Arc<Buffer>, sink: S, orphan: Orphan) -> S {
-    let path = orphan.path.clone();
-    let writer = Writer {
-        id: orphan.writer.clone(),
-        durable: true,
-        registered: orphan.database.is_some(),
-    };
-    let log = match DeadLog::read(orphan) {
-        Ok(log) => log,
-        Err(error) => {
-            let why = format!(
-                "The journal {} cannot be recovered: {error}. It was left as it is.",
-                path.display()
-            );
-            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
-            buffer.tell(why);
-            return sink;
-        }
-    };
-    if let Some(cut) = &log.cut {
-        buffer.tell(format!("Recovering {}: {cut}.", path.display()));
-    }
-    let adopted = Adopted::new(log, &buffer.config().name);
-    let mut worker = Worker::new(buffer, sink, &adopted, writer);
-    worker.flusher.drain_requested();
-    let outcome = worker.write_out(&adopted).await;
-    for group in adopted.take_quarantined() {
-        buffer.adopted_quarantined(group);
-    }
-    buffer.recovered(adopted.written());
-    match outcome {
-        Recovery::Complete => {
-            // The journal first: a checkpoint without a journal does no harm.
-            adopted.log().orphan.remove();
-            worker.sink.forget(&worker.writer).await;
-            buffer.tell(format!(
-                "Recovered {} row(s) from {}.",
-                adopted.written(),
-                path.display()
-            ));
-        }
-        Recovery::Stopped => {}
-        Recovery::Refused(why) => {
-            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
-            buffer.tell(why);
-        }
-    }
-    worker.sink
-}
-
 impl<'a, S: Sink> Worker<'a, S> {
     fn new(buffer: &'a Arc<Buffer>, sink: S, rows: &'a dyn Rows, writer: Writer) -> Self {
-        let flusher = Flusher::new(buffer.config(), super::clock::seed());
+        let flusher = Flusher::new(buffer.config(), crate::engine::clock::seed());
         Self {
             buffer,
             sink,
@@ -195,6 +140,7 @@ impl<'a, S: Sink> Worker<'a, S> {
             ever_connected: false,
             connected: false,
             refusal: None,
+            setting_aside: None,
             in_memory: Vec::new(),
         }
     }
@@ -253,48 +199,6 @@ impl<'a, S: Sink> Worker<'a, S> {
         if self.connected {
             let bound = Duration::from_secs(2);
             let _ = tokio::time::timeout(bound, self.sink.close(&self.writer, orderly)).await;
-        }
-    }
-
-    /// Writes all of a dead writer's rows.
-    async fn write_out(&mut self, adopted: &Adopted) -> Recovery {
-        loop {
-            if self.buffer.is_stopping() {
-                return Recovery::Stopped;
-            }
-            if let Some(why) = adopted.broken() {
-                let why = format!(
-                    "The journal {} cannot be recovered: {why}. It was left as it is.",
-                    adopted.log().orphan.path.display()
-                );
-                return Recovery::Refused(why);
-            }
-            let now = self.buffer.clock().now();
-            let pending = self.rows.pending();
-            if pending.rows == 0 {
-                return Recovery::Complete;
-            }
-            match self.flusher.poll(now, &pending) {
-                Action::Wait(_) if self.flusher.is_halted() => {
-                    let why = self
-                        .buffer
-                        .with_progress(|p| p.last_error.clone())
-                        .unwrap_or_default();
-                    return Recovery::Refused(why);
-                }
-                Action::Wait(until) => {
-                    let left = until.map_or(MERGE_EVERY, |until| until.saturating_sub(now));
-                    if tokio::time::timeout(left, self.buffer.woken())
-                        .await
-                        .is_ok()
-                    {
-                        // Whoever asks for a flush wants to know how things stand now.
-                        self.flusher
-                            .flush_requested(Sequence(0), self.buffer.clock().now());
-                    }
-                }
-                action => self.act(action).await,
-            }
         }
     }
 
@@ -421,7 +325,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 match self.flusher.checkpoint_read(stored, self.checkpoint, after) {
                     Verdict::NotCommitted => {}
                     Verdict::Fenced => self.fenced(stored),
-                    Verdict::Committed => self.resolved(after, Duration::ZERO, None),
+                    Verdict::Committed => self.resolved(after, Duration::ZERO),
                 }
             }
         }
@@ -443,7 +347,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 self.flusher.written();
                 self.buffer.clear_problem_of_tables();
                 let took = self.buffer.clock().now().saturating_sub(start);
-                self.resolved(batch.last(), took, None);
+                self.resolved(batch.last(), took);
             }
             Err(failure) => {
                 if failure.kind == FailureKind::Misconfigured {
@@ -466,16 +370,22 @@ impl<'a, S: Sink> Worker<'a, S> {
             return;
         };
         let (first, last) = batch.group_rows(0).unwrap_or((batch.first(), batch.last()));
-        let refusal = self.refusal.clone();
-        let reason = refusal
-            .as_ref()
-            .map_or_else(String::new, |f| f.message.clone());
-        let line = self.rows.line(&batch, 0, &reason);
-        if let Err(error) = self.store(line) {
-            self.buffer
-                .halt_because(error.clone(), AppendError::Journal(error));
-            self.flusher.halt();
-            return;
+        let reason = self.refusal.as_ref().map_or("", |f| f.message.as_str());
+        let reason = reason.to_owned();
+        // Stored once, however often the checkpoint must be tried.
+        if self.setting_aside.is_none() {
+            let line = self.rows.line(&batch, 0, &reason);
+            if let Err(error) = self.store(line) {
+                self.buffer
+                    .halt_because(error.clone(), AppendError::Journal(error));
+                self.flusher.halt();
+                return;
+            }
+            self.setting_aside = Some(RefusedGroup {
+                first,
+                last,
+                reason,
+            });
         }
         let checkpoint = CheckpointMove {
             before: self.checkpoint,
@@ -484,22 +394,7 @@ impl<'a, S: Sink> Worker<'a, S> {
         match self.write_while_merging(None, checkpoint).await {
             Ok(()) => {
                 self.flusher.written();
-                let unfit = refusal.filter(|f| f.kind == FailureKind::Unfit);
-                if let Some(table) = unfit.and_then(|f| f.table) {
-                    let error = AppendError::Configuration(format!(
-                        "{reason} Rows {first} to {last} are in quarantine because of it."
-                    ));
-                    self.buffer.set_problem(Some(table), error, true);
-                }
-                self.resolved(
-                    last,
-                    Duration::ZERO,
-                    Some(RefusedGroup {
-                        first,
-                        last,
-                        reason,
-                    }),
-                );
+                self.resolved(last, Duration::ZERO);
             }
             Err(failure) => {
                 self.fail(&failure, true);
@@ -550,9 +445,22 @@ impl<'a, S: Sink> Worker<'a, S> {
         self.buffer.with_progress(|p| p.attempts += 1);
     }
 
-    fn resolved(&mut self, last: Sequence, took: Duration, quarantined: Option<RefusedGroup>) {
+    /// The checkpoint is past the frozen batch: it is committed, or in quarantine.
+    fn resolved(&mut self, last: Sequence, took: Duration) {
         self.checkpoint = last;
-        self.rows.resolve(took, quarantined);
+        let aside = self.setting_aside.take();
+        let unfit = self
+            .refusal
+            .as_ref()
+            .filter(|f| f.kind == FailureKind::Unfit);
+        if let (Some(group), Some(table)) = (&aside, unfit.and_then(|f| f.table.clone())) {
+            let error = AppendError::Configuration(format!(
+                "{} Rows {} to {} are in quarantine because of it.",
+                group.reason, group.first, group.last
+            ));
+            self.buffer.set_problem(Some(table), error, true);
+        }
+        self.rows.resolve(took, aside);
     }
 
     fn fail(&mut self, failure: &Failure, writing: bool) {
