@@ -14,7 +14,13 @@ impl TableBatch {
         self.keyed.len() + self.inserted.len() - self.removed
     }
 
-    pub(super) fn insert(&mut self, key: Vec<u8>, shape: &Arc<Shape>, values: Place, sequence: Sequence) {
+    pub(super) fn insert(
+        &mut self,
+        key: Vec<u8>,
+        shape: &Arc<Shape>,
+        values: Place,
+        sequence: Sequence,
+    ) {
         if !shape.key_fields.is_empty() {
             self.inserted_by_key
                 .entry(key.into_boxed_slice())
@@ -115,7 +121,11 @@ impl Cells {
     }
 
     /// Lays a later row over this one: last value wins, deltas are summed.
-    pub(super) fn merge(&mut self, shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Option<()> {
+    pub(super) fn merge(
+        &mut self,
+        shape: &Arc<Shape>,
+        fields: &[(Value<'_>, Place)],
+    ) -> Option<()> {
         let same = Arc::ptr_eq(&self.columns, &shape.columns);
         for (field, (value, place)) in shape.fields.iter().zip(fields) {
             let Some(column) = field.column else { continue };
