@@ -126,7 +126,7 @@ test-rust: ## The Rust tests, those with a server against MySQL and then MariaDB
 test-php: ## PHPUnit with the extension, beside each database
 	@$(MAKE) test-ready
 	@if [ -n "$${WRITE_BUFFER_TEST_DSN:-}" ]; then $(call phpunit,mysql); \
-	else $(MAKE) phpunit-mysql; $(MAKE) phpunit-mariadb; $(MAKE) phpunit-sqlite; fi
+	else $(MAKE) crash-test DB=mariadb; $(MAKE) phpunit-mysql; $(MAKE) phpunit-mariadb; $(MAKE) phpunit-sqlite; fi
 
 .PHONY: test-mysql test-mariadb test-sqlite
 test-mysql: test-ready phpunit-mysql ## PHPUnit beside MySQL
@@ -139,8 +139,8 @@ lint-rust: setup ## cargo fmt --check, and clippy with and without the PHP layer
 	@$(CARGO) fmt --check
 	@echo "lint: clippy"
 	@$(CARGO) clippy --all-targets $(locked) -- -D warnings
-	@echo "lint: clippy, without PHP"
-	@$(CARGO) clippy --all-targets --no-default-features $(locked) -- -D warnings
+	@echo "lint: clippy, without PHP, with the command-line tool"
+	@$(CARGO) clippy --all-targets --no-default-features --features cli $(locked) -- -D warnings
 
 .PHONY: lint-php
 lint-php: ## PHP syntax and style (PSR-12), and the Composer manifests
@@ -167,6 +167,16 @@ lint-stubs: build ## The stubs are those of the built extension
 	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; \
 	$(generate_stubs) > "$$new"; \
 	diff -u $(stub_file) "$$new" || { echo "lint: $(stub_file) is not what the extension says: make stubs" >&2; exit 1; }
+
+.PHONY: cli
+cli: setup ## Build the command-line tool write-buffer
+	@# In a directory of its own: without PHP it is another build of the same library.
+	@$(CARGO) build --release $(locked) --no-default-features --features cli --bin write-buffer --target-dir $(target)/cli
+	@echo "command-line tool: $(target)/cli/release/write-buffer"
+
+.PHONY: crash-test
+crash-test: test-ready ## Kill PHP processes RUNS times and compare (RUNS=50, DB=…, MODE=process)
+	@$(server) $(DB) -- $(PHP) scripts/crash-test.php $(or $(RUNS),50)
 
 .PHONY: mysql-image
 mysql-image: ## Build a MySQL image where no registry can be reached
@@ -197,7 +207,7 @@ phpunit-sqlite:
 	@$(call phpunit,sqlite)
 
 phpunit = $(server) $(1) -- $(PHP) -d extension="$(EXTENSION)" $(PHPUNIT) -c phpunit.xml.dist $(PHPUNIT_ARGS)
-rust_tests = $(CARGO) $(if $(nextest),nextest run,test) --no-default-features $(locked) $(RUST_ARGS)
+rust_tests = $(CARGO) $(if $(nextest),nextest run,test) --no-default-features --features cli $(locked) $(RUST_ARGS)
 # -n: no php.ini, so that nothing but PHP itself and this build is looked at.
 generate_stubs = $(PHP) -n -d extension="$(EXTENSION)" scripts/generate-stubs.php
 shell_files = $(ours) -z 'scripts/*.sh' 'docker/*.sh' 'examples/*/bin/*' .ci/run \

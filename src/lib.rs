@@ -8,6 +8,8 @@
 //!
 //! ARCHITECTURE.md tells why.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod core;
 pub mod engine;
 pub mod journal;

@@ -63,6 +63,8 @@ pub struct Progress {
     pub failed_attempt: u64,
     /// The last failure.
     pub last_error: Option<String>,
+    /// Journals that were not taken over, and why.
+    pub refused_journals: Vec<String>,
     /// The last thing said about journals.
     pub last_notice: Option<String>,
     /// Whether rows of dead writers are being taken over.
@@ -110,6 +112,7 @@ impl Progress {
             attempts: 0,
             failed_attempt: 0,
             last_error: None,
+            refused_journals: Vec::new(),
             last_notice: None,
             recovering: false,
             recovered: 0,

@@ -30,7 +30,11 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Bytes before a segment's first frame.
 pub const SEGMENT_HEADER_LEN: usize = 64;
 
-/// Directories whose lock this process holds. A POSIX lock does not exclude its own process.
+/// How often a new directory's making is repeated when somebody cleared it away.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Directories whose lock this process holds, by their real paths: a POSIX lock does not
+/// exclude its own process.
 static OWNED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
 
 /// A writer's directory, locked.
@@ -44,6 +48,8 @@ pub struct Directory {
     bytes_max: u64,
     /// Whether files must be there after a power cut.
     durable: bool,
+    /// The process that made it: a forked child has no part in it.
+    process: u32,
 }
 
 impl Directory {
@@ -60,20 +66,18 @@ impl Directory {
     ) -> io::Result<Self> {
         let parent = root.join(buffer);
         make_directory(&parent)?;
-        // Locked before it has its name: nobody adopts a directory that is being made.
-        let unnamed = parent.join(format!("new-{writer}"));
+        let parent = real_path(&parent)?;
         let path = parent.join(writer);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&unnamed)
-            .map_err(|e| at(&unnamed, "cannot be made", &e))?;
-        let lock = lock_file(&unnamed)?.ok_or_else(|| {
-            io::Error::other(format!(
-                "{} is locked by another process",
-                unnamed.display()
-            ))
-        })?;
-        fs::rename(&unnamed, &path).map_err(|e| at(&path, "cannot be made", &e))?;
+        // Somebody who clears away what unfinished makers left may be faster.
+        let mut attempts = 0;
+        let lock = loop {
+            match make_locked(&parent, writer, attempts) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                made => break made?,
+            }
+        };
         owned(|set| set.insert(path.clone()));
         if durable {
             sync_directory(&path)?;
@@ -87,6 +91,7 @@ impl Directory {
             bytes: Arc::new(AtomicUsize::new(0)),
             bytes_max,
             durable,
+            process: std::process::id(),
         })
     }
 
@@ -249,6 +254,9 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         if let Some(spare) = self.spare.lock().take() {
             spare.segment().release();
         }
@@ -301,7 +309,8 @@ impl Drop for Orphan {
 /// When the directory cannot be read.
 pub fn orphans(root: &Path, buffer: &str) -> io::Result<Vec<Orphan>> {
     let parent = root.join(buffer);
-    let entries = match fs::read_dir(&parent) {
+    let read = real_path(&parent).and_then(fs::read_dir);
+    let entries = match read {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(at(&parent, "cannot be read", &e)),
@@ -316,7 +325,11 @@ pub fn orphans(root: &Path, buffer: &str) -> io::Result<Vec<Orphan>> {
         if !path.is_dir() || owned(|set| set.contains(&path)) {
             continue;
         }
-        let Some(lock) = lock_file(&path)? else {
+        // What has no lock is no writer's, but perhaps the beginning of one, and empty.
+        let Some(lock) = lock_file(&path, false)? else {
+            if name.starts_with("new-") {
+                let _ = fs::remove_dir(&path);
+            }
             continue;
         };
         // Whoever had the lock a moment ago may have removed the directory with it.
@@ -365,7 +378,9 @@ fn header(number: u64, first: Sequence, length: usize) -> [u8; SEGMENT_HEADER_LE
 
 /// Real blocks for a whole file; where the file system cannot promise them they are written.
 fn allocate(mut file: &File, length: usize) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, length as u64) {
+    let allocated = || fallocate(file, FallocateFlags::empty(), 0, length as u64);
+    // A signal to PHP is no reason to refuse a row.
+    match rustix::io::retry_on_intr(allocated) {
         Err(rustix::io::Errno::OPNOTSUPP) => {
             let zeros = vec![0; 1 << 20];
             let mut left = length;
@@ -384,14 +399,14 @@ fn owned<R>(act: impl FnOnce(&mut HashSet<PathBuf>) -> R) -> R {
     act(OWNED.lock().get_or_insert_default())
 }
 
-/// The lock of a directory, or `None` if another process has it.
-fn lock_file(directory: &Path) -> io::Result<Option<File>> {
+/// The lock of a directory, or `None` if another process has it, or there is none.
+fn lock_file(directory: &Path, make: bool) -> io::Result<Option<File>> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
     let file = options
         .read(true)
         .write(true)
-        .create(true)
+        .create(make)
         .truncate(false)
         .mode(0o600)
         .open(&path);
@@ -407,15 +422,38 @@ fn lock_file(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// A new writer's directory, locked before it has its name: nobody adopts one that is being
+/// made. `NotFound` when somebody took it for one whose maker is dead.
+fn make_locked(parent: &Path, writer: &str, attempt: u32) -> io::Result<File> {
+    let unnamed = parent.join(format!("new-{writer}-{attempt}"));
+    let path = parent.join(writer);
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&unnamed)
+        .map_err(|e| at(&unnamed, "cannot be made", &e))?;
+    let lock = lock_file(&unnamed, true)?.ok_or(io::ErrorKind::NotFound)?;
+    fs::rename(&unnamed, &path).map_err(|e| at(&path, "cannot be made", &e))?;
+    Ok(lock)
+}
+
+/// The one path by which this process knows a directory.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
 fn make_directory(path: &Path) -> io::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| at(path, "cannot be made", &e))
 }
 
-/// The lock goes last: as long as it is there, so is its owner.
+/// Oldest segments first, so that what is left is the log's end whenever this is cut short,
+/// then what else there is. The lock goes last: as long as it is there, so is its owner.
 fn remove_directory(path: &Path) {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    for file in entries.map(|e| e.path()).filter(|p| !p.ends_with("lock")) {
+    let mut files: Vec<_> = entries.map(|e| e.path()).collect();
+    files.sort_by_key(|p| (p.extension().is_none_or(|e| e != "seg"), p.clone()));
+    let is_ours = |p: &Path| p.extension().is_some_and(|e| e == "seg") || p.ends_with("target");
+    for file in files.iter().filter(|p| is_ours(p)) {
         let _ = fs::remove_file(file);
     }
     let _ = fs::remove_file(path.join("lock"));

@@ -243,6 +243,12 @@ impl Log {
         self.position = 0;
     }
 
+    /// Whether files wait for the checkpoint to pass them.
+    #[must_use]
+    pub fn has_full_segments(&self) -> bool {
+        !self.full.is_empty()
+    }
+
     /// Segments with bytes that a power cut would take.
     #[must_use]
     pub fn dirty(&self) -> Vec<Arc<Segment>> {

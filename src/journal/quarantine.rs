@@ -3,11 +3,12 @@
 //! One line is one atomic group: `{"buffer", "first", "last", "reason", "rows": [{"table",
 //! "change", "row"}]}`. Text that is not UTF-8 stands as `{"hex": "…"}`.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value as Json, json};
 
 use crate::core::Sequence;
@@ -42,7 +43,7 @@ fn row_json(row: &GroupRow<'_>) -> Json {
     json!({ "table": row.table, "change": change, "row": fields })
 }
 
-fn value_json(value: &Value<'_>) -> Json {
+pub(crate) fn value_json(value: &Value<'_>) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(b) => json!(b),
@@ -70,16 +71,25 @@ pub fn append_lines(directory: &Path, file: &str, lines: &[String]) -> io::Resul
             .create(directory)?;
     }
     let path = directory.join(file);
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&path)?;
+    let mut file = open_locked(&path)?;
     let mut text = lines.join("\n");
     text.push('\n');
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(path)
+}
+
+/// The file, locked against the command-line tool, which replaces it by a shorter one.
+fn open_locked(path: &Path) -> io::Result<File> {
+    loop {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(path)?;
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+        let (ours, there) = (file.metadata()?, std::fs::metadata(path));
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(file);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! recovery: rows would be lost in the middle.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use super::directory::{FORMAT_VERSION, MAGIC, Orphan, SEGMENT_HEADER_LEN};
@@ -43,6 +44,12 @@ pub struct DeadSegment {
 pub struct DeadLog {
     /// Its directory, locked by this process.
     pub orphan: Orphan,
+    frames: Frames,
+}
+
+/// What a log's segments hold, checked.
+#[derive(Debug, Default)]
+pub struct Frames {
     /// Its segments with frames, in order.
     pub segments: Vec<DeadSegment>,
     /// The last row before its first; the database must have all rows up to it.
@@ -64,51 +71,84 @@ impl DeadLog {
         let files = orphan
             .segment_files()
             .map_err(|e| error_at(&orphan.path, 0, e.to_string()))?;
+        let frames = Frames::check(files, read_file)?;
+        Ok(Self { orphan, frames })
+    }
+
+    /// Whether a row was discarded.
+    #[must_use]
+    pub fn is_discarded(&self, row: Sequence) -> bool {
+        // They do not overlap: what is discarded is not there to be discarded again.
+        let behind = self.discarded.partition_point(|(first, _)| *first <= row);
+        let candidate = behind.checked_sub(1).and_then(|at| self.discarded.get(at));
+        candidate.is_some_and(|(_, last)| row <= *last)
+    }
+}
+
+impl Deref for DeadLog {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
+}
+
+impl Frames {
+    /// Checks every frame of some segments; `read` gives the first bytes of a file.
+    ///
+    /// # Errors
+    /// As for [`DeadLog::read`].
+    pub fn check(
+        files: Vec<PathBuf>,
+        read: impl Fn(&Path, u64) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, RecoveryError> {
+        let read =
+            |path: &Path, most: u64| read(path, most).map_err(|e| error_at(path, 0, e.to_string()));
         let mut segments = Vec::new();
         for path in files {
-            if let Some(segment) = read_header(&path)? {
-                segments.push(segment);
+            let header = read(&path, SEGMENT_HEADER_LEN as u64)?;
+            match read_header(&path, &header)? {
+                Some(segment) => segments.push(segment),
+                None => is_unused(&path, &read(&path, u64::MAX)?)?,
             }
         }
         segments.sort_by_key(|s| s.number);
-        let before = segments
-            .first()
-            .map_or(Sequence(0), |s| Sequence(s.first.0 - 1));
-        let mut log = Self {
-            orphan,
-            segments: Vec::new(),
-            before,
-            last: before,
-            discarded: Vec::new(),
-            cut: None,
-        };
+        let mut log = Self::default();
         let count = segments.len();
         for (at, mut segment) in segments.into_iter().enumerate() {
-            let follows = log
-                .segments
-                .last()
-                .is_none_or(|s| s.number + 1 == segment.number);
-            if !follows || segment.first != log.last.next() {
-                let what = format!(
-                    "segment {} begins with row {}, but the one before it ends with row {}; a segment is missing or cut",
-                    segment.number, segment.first, log.last
-                );
-                return Err(error_at(&segment.path, 24, what));
+            let number = |s: &DeadSegment| s.number.checked_add(1);
+            if log.segments.last().map(number) != Some(Some(segment.number)) {
+                // Segments go one by one, once the database has their rows; what is left of
+                // those before a gap is needed no more. `before` makes sure of that.
+                log.segments.clear();
+                log.before = Sequence(segment.first.0 - 1);
+                log.last = log.before;
             }
-            let bytes = read_segment(&segment.path)?;
+            if segment.first != next(log.last) {
+                let last = log.segments.last().unwrap_or(&segment);
+                let what = format!(
+                    "no good frame with row {} stands here, but segment {} begins with row {}; rows in between are corrupt",
+                    next(log.last),
+                    segment.number,
+                    segment.first
+                );
+                return Err(error_at(&last.path, last.end, what));
+            }
+            let bytes = read(&segment.path, u64::MAX)?;
             segment.end = log.read_frames(&bytes);
             if at + 1 == count {
                 log.cut = cut_at(&segment, &bytes, log.last)?;
             }
             log.segments.push(segment);
         }
+        log.discarded.sort_unstable();
         Ok(log)
     }
 
     /// Reads frames as far as they are good; returns where they end.
     fn read_frames(&mut self, bytes: &[u8]) -> usize {
         let mut at = SEGMENT_HEADER_LEN;
-        while let Some(frame) = good_frame(bytes, at, self.last.next()) {
+        while let Some(frame) = good_frame(bytes, at, next(self.last)) {
             match frame.kind {
                 FrameKind::Rows => self.last = frame.last(),
                 FrameKind::Discard => self.discarded.extend(frame.discarded()),
@@ -118,24 +158,21 @@ impl DeadLog {
         }
         at
     }
+}
 
-    /// Whether a row was discarded.
-    #[must_use]
-    pub fn is_discarded(&self, row: Sequence) -> bool {
-        self.discarded
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&row))
-    }
+/// The row after `row`; a log of 2^64 rows has an end.
+fn next(row: Sequence) -> Sequence {
+    Sequence(row.0.saturating_add(1))
 }
 
 /// The frame at `at`, if it is whole, intact and the next one.
-fn good_frame(bytes: &[u8], at: usize, next: Sequence) -> Option<Frame<'_>> {
+pub(crate) fn good_frame(bytes: &[u8], at: usize, next: Sequence) -> Option<Frame<'_>> {
     let frame = bytes.get(at..).and_then(Frame::decode)?;
     (frame.first == next && frame.is_intact()).then_some(frame)
 }
 
 /// What stands behind the last good frame of the last segment.
-fn cut_at(
+pub(crate) fn cut_at(
     segment: &DeadSegment,
     bytes: &[u8],
     last: Sequence,
@@ -152,7 +189,7 @@ fn cut_at(
         if let Some(later) = later {
             let what = format!(
                 "no good frame with row {} stands here, but one with row {} follows at offset {at}; rows in between are corrupt",
-                last.next(),
+                next(last),
                 later.first
             );
             return Err(error_at(&segment.path, segment.end, what));
@@ -171,21 +208,33 @@ fn cut_at(
 /// # Errors
 /// When the file cannot be read.
 pub fn read_segment(path: &Path) -> Result<Vec<u8>, RecoveryError> {
-    std::fs::read(path).map_err(|e| error_at(path, 0, e.to_string()))
+    read_file(path, u64::MAX).map_err(|e| error_at(path, 0, e.to_string()))
 }
 
-/// `None` for a file that was made ahead and never used.
-fn read_header(path: &Path) -> Result<Option<DeadSegment>, RecoveryError> {
-    let mut header = [0; SEGMENT_HEADER_LEN];
-    let mut file = File::open(path).map_err(|e| error_at(path, 0, e.to_string()))?;
-    match file.read_exact(&mut header) {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) => return Err(error_at(path, 0, e.to_string())),
+fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file without a header was made ahead, or its making was cut short.
+fn is_unused(path: &Path, bytes: &[u8]) -> Result<(), RecoveryError> {
+    if bytes.iter().skip(SEGMENT_HEADER_LEN).all(|b| *b == 0) {
+        return Ok(());
     }
-    if header[..4] == [0; 4] {
-        return Ok(None);
-    }
+    let what = "the segment has frames and no header".to_owned();
+    Err(error_at(path, 0, what))
+}
+
+/// `None` for a file without one.
+pub(crate) fn read_header(
+    path: &Path,
+    header: &[u8],
+) -> Result<Option<DeadSegment>, RecoveryError> {
+    let header = match header.first_chunk::<SEGMENT_HEADER_LEN>() {
+        Some(header) if header[..4] != [0; 4] => header,
+        _ => return Ok(None),
+    };
     let word = |at: usize| {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };

@@ -340,6 +340,7 @@ fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushRe
                 group.first, group.last, group.reason
             ));
         }
+        errors.extend(progress.refused_journals.iter().cloned());
         progress.quarantined_reported = progress.quarantined;
         let mut result = FlushResult {
             duration_ms: took.as_secs_f64() * 1_000.0,

@@ -96,7 +96,11 @@ impl Buffer {
         let appended = intake.log.append(payload, rows, shapes, fill);
         let last = appended.map_err(|error| match (&self.directory, error.kind()) {
             // The bound on disk is one like those in memory: the writer makes room.
-            (Some(_), io::ErrorKind::QuotaExceeded) if intake.rows > 0 => AppendError::Full,
+            (Some(_), io::ErrorKind::QuotaExceeded)
+                if intake.rows > 0 || intake.log.has_full_segments() =>
+            {
+                AppendError::Full
+            }
             (Some(_), _) => AppendError::Journal(format!(
                 "The journal cannot take the row: {error}. It was not accepted; make room or correct journal_dir."
             )),

@@ -126,7 +126,8 @@ impl Buffer {
                 samples.push(now.saturating_sub(at));
             }
         }
-        intake.log.trim(resolved);
+        // Not further: rows discarded behind it are not behind the checkpoint.
+        intake.log.trim(batch.last());
         drop(intake);
         let mut progress = self.progress.lock();
         progress.resolved = resolved;
@@ -199,9 +200,10 @@ impl Buffer {
         }
     }
 
+    /// A connection stands: what kept rows from being accepted is over. What is to be told
+    /// once stays until it was.
     pub(in crate::engine) fn clear_problem(&self) {
-        *self.problem.lock() = None;
-        self.has_problem.store(false, Ordering::Relaxed);
+        self.clear_problem_of_tables();
     }
 
     /// The next call, about `table` if one is named, throws `error`.
@@ -246,6 +248,19 @@ impl Buffer {
 
     pub(in crate::engine) fn recovered(&self, rows: u64) {
         self.progress.lock().recovered += rows;
+    }
+
+    /// A dead writer's journal was left as it is; every flush says so.
+    pub(in crate::engine) fn recovery_refused(&self, why: String) {
+        self.set_problem(None, AppendError::Journal(why.clone()), true);
+        self.progress.lock().refused_journals.push(why.clone());
+        self.tell(why);
+    }
+
+    /// The checkpoint is at `through`, past rows that were discarded.
+    pub(in crate::engine) fn checkpoint_skipped(&self, through: Sequence) {
+        self.intake.lock().log.trim(through);
+        self.progressed.notify_all();
     }
 
     pub(in crate::engine) fn recovery_ended(&self) {

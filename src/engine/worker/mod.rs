@@ -108,6 +108,8 @@ struct Worker<'a, S> {
     ever_connected: bool,
     connected: bool,
     refusal: Option<Failure>,
+    /// Where the checkpoint is being moved without a batch; it may be there already.
+    skipping: Option<Sequence>,
     /// The group that is stored in quarantine, and the checkpoint not yet past it.
     setting_aside: Option<RefusedGroup>,
     in_memory: Vec<String>,
@@ -140,6 +142,7 @@ impl<'a, S: Sink> Worker<'a, S> {
             ever_connected: false,
             connected: false,
             refusal: None,
+            skipping: None,
             setting_aside: None,
             in_memory: Vec::new(),
         }
@@ -156,7 +159,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 self.flusher.drain_requested();
             }
             let now = self.buffer.clock().now();
-            let pending = self.rows.pending();
+            let mut pending = self.rows.pending();
             let wanted = self.buffer.flush_wanted();
             if wanted > flush_seen {
                 flush_seen = wanted;
@@ -165,7 +168,17 @@ impl<'a, S: Sink> Worker<'a, S> {
             if pending.rows == 0 && (self.buffer.is_closed() || !self.buffer.has_handles()) {
                 break;
             }
+            // Files with discarded rows go once the checkpoint is past those.
+            let is_behind = pending.rows == 0
+                && pending.resolved > self.checkpoint
+                && self.buffer.journal().is_some();
+            if is_behind {
+                pending.rows = 1;
+            }
             match self.flusher.poll(now, &pending) {
+                Action::Wait(_) if is_behind && self.connected && !self.flusher.is_halted() => {
+                    self.skip_to(pending.resolved).await;
+                }
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
                     let idle = pending.frozen_groups.is_none();
@@ -247,6 +260,10 @@ impl<'a, S: Sink> Worker<'a, S> {
     async fn check_checkpoint(&mut self, found: Option<Sequence>) -> Result<(), Failure> {
         let wrong = match found {
             None => Some(Sequence(0)),
+            Some(found) if self.skipping == Some(found) => {
+                self.skipped(found);
+                None
+            }
             Some(found) if self.ever_connected => {
                 let after = self.rows.frozen().map(|b| b.last());
                 let known = found == self.checkpoint || Some(found) == after;
@@ -438,6 +455,26 @@ impl<'a, S: Sink> Worker<'a, S> {
                 }
             }
         }
+    }
+
+    /// Moves the checkpoint past rows that nobody is to write.
+    async fn skip_to(&mut self, through: Sequence) {
+        self.begin_attempt();
+        self.skipping = Some(through);
+        let checkpoint = CheckpointMove {
+            before: self.checkpoint,
+            after: through,
+        };
+        match self.write_while_merging(None, checkpoint).await {
+            Ok(()) => self.skipped(through),
+            Err(failure) => self.fail(&failure, false),
+        }
+    }
+
+    fn skipped(&mut self, through: Sequence) {
+        self.skipping = None;
+        self.checkpoint = through;
+        self.buffer.checkpoint_skipped(through);
     }
 
     fn begin_attempt(&self) {

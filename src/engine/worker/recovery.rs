@@ -25,8 +25,7 @@ pub(super) async fn recover<S: Sink>(buffer: &Arc<Buffer>, sink: S, orphan: Orph
                 "The journal {} cannot be recovered: {error}. It was left as it is.",
                 path.display()
             );
-            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
-            buffer.tell(why);
+            buffer.recovery_refused(why);
             return sink;
         }
     };
@@ -54,8 +53,7 @@ pub(super) async fn recover<S: Sink>(buffer: &Arc<Buffer>, sink: S, orphan: Orph
         }
         Recovery::Stopped => {}
         Recovery::Refused(why) => {
-            buffer.set_problem(None, AppendError::Journal(why.clone()), true);
-            buffer.tell(why);
+            buffer.recovery_refused(why);
         }
     }
     worker.sink
