@@ -15,6 +15,7 @@ use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry};
 
 use crate::core::value::Value;
 
+// SAFETY: declared as in PHP's own headers, the same in 8.2 to 8.5; PHP exports them all.
 unsafe extern "C" {
     fn zend_parse_parameters(num_args: u32, type_spec: *const c_char, ...) -> c_int;
     fn zend_argument_type_error(argument: u32, format: *const c_char, ...);
