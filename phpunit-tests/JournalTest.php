@@ -187,7 +187,7 @@ final class JournalTest extends DatabaseTestCase
 
     public function testAJournalOfAnotherDatabaseIsRefusedAndLeftAsItIs(): void
     {
-        $this->killAfter(60_000, 100);
+        $this->killOnceRegistered();
         $before = self::contents($this->scenario->directory . '/journal');
         // To a writer, a database without its checkpoint is another one.
         $checkpoints = Database::rows("SELECT * FROM write_buffer_checkpoints WHERE writer LIKE 'crash-%'");
@@ -220,7 +220,7 @@ final class JournalTest extends DatabaseTestCase
 
     public function testAFlushSaysThatAJournalWasRefused(): void
     {
-        $this->killAfter(40_000, 100);
+        $this->killOnceRegistered();
         Database::execute("DELETE FROM write_buffer_checkpoints WHERE writer LIKE 'crash-%'");
         $child = $this->child(<<<'PHP'
             $buffer = WriteBuffer::open('crash', journal());
@@ -560,6 +560,19 @@ final class JournalTest extends DatabaseTestCase
         usleep($us);
         $writer->kill(SIGKILL)->wait(10);
         self::assertSame(SIGKILL, $writer->signal, $writer->output());
+    }
+
+    /** The same, of a writer whose checkpoint the database has, which it has noted. */
+    private function killOnceRegistered(): void
+    {
+        $writer = $this->scenario->writer(100)->waitFor('ready');
+        $note = $this->scenario->directory . '/journal/crash/*/target';
+        for ($i = 0; $i < 2_000 && (glob($note) ?: []) === []; $i++) {
+            usleep(5_000);
+        }
+        $writer->kill(SIGKILL)->wait(10);
+        self::assertSame(SIGKILL, $writer->signal, $writer->output());
+        self::assertNotSame([], glob($note), $writer->output());
     }
 
     /** A writer that lives and has rows that it does not write. */
