@@ -111,11 +111,16 @@ fn flush(buffer: &Arc<Buffer>) -> bool {
 }
 
 fn conserved(buffer: &Buffer) {
+    let mut set_aside = 0;
     for (name, counts) in buffer.table_counts() {
-        let set_aside = counts.accepted - counts.committed - counts.pending;
-        let known = buffer.with_progress(|p| p.quarantined + p.discarded);
-        assert!(set_aside <= known, "{name}: {counts:?}");
+        let known = counts.committed + counts.set_aside + counts.pending;
+        assert_eq!(counts.accepted, known, "{name}: {counts:?}");
+        set_aside += counts.set_aside;
     }
+    assert_eq!(
+        set_aside,
+        buffer.with_progress(|p| p.quarantined + p.discarded)
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl Buffer {
         let sequence = self.append_frame(&mut intake, length, 1, &[shape], |room| {
             encode_row(room, shape.id, values, length);
         })?;
+        intake.accepted[shape.table_id.0 as usize] += 1;
         self.accepted(intake, sequence)
     }
 
@@ -143,6 +144,11 @@ impl Buffer {
         group.bytes.resize(start + length, 0);
         encode_row(&mut group.bytes[start..], shape.id, values, length);
         group.rows += 1;
+        let table = shape.table_id.0 as usize;
+        if group.rows_of.len() <= table {
+            group.rows_of.resize(table + 1, 0);
+        }
+        group.rows_of[table] += 1;
         if !group.shapes.iter().any(|s| s.id == shape.id) {
             group.shapes.push(Arc::clone(shape));
         }
@@ -209,7 +215,12 @@ impl Buffer {
             },
         );
         match appended {
-            Ok(sequence) => self.accepted(intake, sequence).map(Ok),
+            Ok(sequence) => {
+                for (count, rows) in intake.accepted.iter_mut().zip(&group.rows_of) {
+                    *count += rows;
+                }
+                self.accepted(intake, sequence).map(Ok)
+            }
             Err(error) => {
                 intake.group = Some(group);
                 Err(error)

@@ -94,6 +94,8 @@ struct Group {
     bytes: Vec<u8>,
     rows: u32,
     shapes: Vec<Arc<Shape>>,
+    /// Rows of each declared table.
+    rows_of: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,9 @@ struct Intake {
     /// The sequence at which the worker wants to be woken.
     wake_at: u64,
     group: Option<Group>,
+    /// Rows ever accepted, per declared table: counted here, and nowhere derived from what
+    /// became of them, so that the two can be compared.
+    accepted: Vec<u64>,
     closed: bool,
 }
 
@@ -121,8 +126,10 @@ struct Merging {
 /// Rows of one table, by where they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableCounts {
-    /// Rows accepted, before merging.
+    /// Rows accepted, before merging: counted as they come.
     pub accepted: u64,
+    /// Rows in quarantine or discarded, before merging.
+    pub set_aside: u64,
     /// Rows pending, before merging.
     pub pending: u64,
     /// Rows pending, after merging.
@@ -224,6 +231,7 @@ impl Buffer {
                 marks: VecDeque::new(),
                 wake_at: 1,
                 group: None,
+                accepted: vec![0; tables],
                 closed: false,
             }),
             progress: Mutex::new(progress),
