@@ -49,7 +49,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1\n'
+	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 RUNS=300 SEED= PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1\n'
 
 .PHONY: setup
 setup: ## Install what building needs and is missing (Debian, Ubuntu)
@@ -126,7 +126,7 @@ test-rust: ## The Rust tests, those with a server against MySQL and then MariaDB
 test-php: ## PHPUnit with the extension, beside each database
 	@$(MAKE) test-ready
 	@if [ -n "$${WRITE_BUFFER_TEST_DSN:-}" ]; then $(call phpunit,mysql); \
-	else $(MAKE) crash-test DB=mariadb; $(MAKE) phpunit-mysql; $(MAKE) phpunit-mariadb; $(MAKE) phpunit-sqlite; fi
+	else $(MAKE) crash-test DB=mysql; $(MAKE) phpunit-mysql; $(MAKE) phpunit-mariadb; $(MAKE) phpunit-sqlite; fi
 
 .PHONY: test-mysql test-mariadb test-sqlite
 test-mysql: test-ready phpunit-mysql ## PHPUnit beside MySQL
@@ -174,9 +174,30 @@ cli: setup ## Build the command-line tool write-buffer
 	@$(CARGO) build --release $(locked) --no-default-features --features cli --bin write-buffer --target-dir $(target)/cli
 	@echo "command-line tool: $(target)/cli/release/write-buffer"
 
+.PHONY: failpoints
+failpoints: setup ## Build the extension that can kill itself, for crash-test
+	@# The profile whose dependencies the tests have built for the most part; cargo links the
+	@# library of whichever features were asked for last, hence the copy.
+	@$(CARGO) build --lib --features failpoints $(locked)
+	@mkdir -p $(target)/failpoints
+	@cp -f $(target)/debug/libwrite_buffer.so $(target)/failpoints/
+
+.PHONY: simulate
+simulate: ## Simulate crashes, power cuts and failing databases (SEEDS=10000, FIRST=1, or SEED=n alone)
+	@scripts/setup.sh build
+	@SIM_SEEDS="$(SEEDS)" SIM_FIRST="$(FIRST)" SIM_SEED="$(SEED)" RUST_BACKTRACE=0 \
+		$(CARGO) test --no-default-features --features cli $(locked) --test simulation -- whatever_happens --nocapture
+
 .PHONY: crash-test
-crash-test: test-ready ## Kill PHP processes RUNS times and compare (RUNS=50, DB=…, MODE=process)
-	@$(server) $(DB) -- $(PHP) scripts/crash-test.php $(or $(RUNS),50)
+crash-test: test-setup failpoints ## Kill PHP processes RUNS times and compare (RUNS=300, DB=mysql, SEED=…)
+	@$(server) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- env WRITE_BUFFER_EXTENSION=$(abspath $(target))/failpoints/libwrite_buffer.so \
+		$(PHP) scripts/crash-test.php $(or $(RUNS),300) $(SEED)
+
+.PHONY: test-laravel
+test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, without the extension (Docker)
+	@docker image inspect write-buffer/debian:sid > /dev/null 2>&1 || scripts/build-mysql-image.sh
+	@docker build --quiet --network host --tag write-buffer/laravel:sid docker/laravel > /dev/null
+	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/laravel:sid
 
 .PHONY: mysql-image
 mysql-image: ## Build a MySQL image where no registry can be reached
@@ -185,9 +206,12 @@ mysql-image: ## Build a MySQL image where no registry can be reached
 # ------------------------------------------------------------------------------------------
 
 .PHONY: test-ready
-test-ready:
-	@scripts/setup.sh build test
+test-ready: test-setup
 	@$(MAKE) build
+
+.PHONY: test-setup
+test-setup:
+	@scripts/setup.sh build test
 	@if $(PHP) -r 'exit(extension_loaded("write_buffer") ? 0 : 1);'; then \
 		echo "test: php.ini loads write_buffer already, so this build would not be what is tested:" >&2; \
 		echo "      take the line extension=write_buffer out ('$(PHP) --ini' says where to look)" >&2; \

@@ -34,6 +34,7 @@ $options = <<<'DOC'
         flush_timeout_ms?: int,
         drain_timeout_ms?: int,
         connect_timeout_ms?: int,
+        write_timeout_ms?: int,
         retry_base_ms?: int,
         retry_max_ms?: int,
         on_error?: 'quarantine'|'halt',
@@ -47,7 +48,10 @@ $stats = <<<'DOC'
         config: array{max_buffer_size: int, flush_interval_ms: int, max_retries: int},
         totals: array{orders_written: int, trades_written: int, balances_written: int, flushes: int,
             avg_flush_duration_ms: float},
-        tables: array<string, array{accepted: int, pending: int, pending_merged: int, written: int, committed: int}>,
+        tables: array<string, array{accepted: int, pending: int, pending_merged: int, written: int, committed: int,
+            quarantined: int, discarded: int, sums: array<string, array{accepted: numeric-string,
+            committed: numeric-string, quarantined: numeric-string, discarded: numeric-string,
+            pending: numeric-string}>}>,
         pending: array{rows: int, merged: int, bytes: int, oldest_ms: float},
         sequence: int,
         committed_sequence: int,
@@ -58,7 +62,9 @@ $stats = <<<'DOC'
         deadlocks: int,
         reconnects: int,
         quarantined: int,
+        quarantine: array{groups: int, rows: int, followers: int, held_keys: int},
         discarded: int,
+        conserved: bool,
         failures: int,
         last_error: string|null,
         halted: string|null,
@@ -84,8 +90,9 @@ return [
         add() does no I/O. Rows are written when maxBufferSize merged rows are pending, when
         the oldest is flushIntervalMs old, when flush(), waitFor() or close() asks, and at the
         end of the process. A row that add() accepted ends committed, quarantined (the
-        database refuses it for good), discarded by clear(), or stays pending; a database that
-        is away loses nothing. Destroying an object drops no row.
+        database refuses its group for good, or the group changes a row that one in quarantine
+        changes, too), discarded by clear(), or stays pending; a database that is away loses
+        nothing. Destroying an object drops no row.
 
         After a fork the child has a fresh buffer with the same options; what the parent
         buffered is the parent's.
@@ -211,8 +218,9 @@ return [
         DOC,
     'WriteBuffer::close' => <<<DOC
         Takes no more rows, writes what is pending, and ends the writer. An open transaction is
-        rolled back, which the result's errors mention. What is not written in time goes on
-        being written until the process ends.
+        rolled back, which the result's errors mention. When it returns and nothing is pending,
+        the writer has left the database, unless that took longer than the time given or 2 s.
+        What is not written in time goes on being written until the process ends.
 
         @param int|null \$timeoutMs in ms; null is drain_timeout_ms
         @return \\WriteBuffer\\FlushResult as of flush()
@@ -253,8 +261,14 @@ return [
     'WriteBuffer::getStats' => <<<DOC
         Counts rows unless a key says otherwise; retries are by the server's error number.
 
-        `tables`, by declared name: `accepted`, `pending` and `committed` count rows as added,
-        `pending_merged` and `written` after merging. `merge_ratio` is rows added for each row
+        `tables`, by declared name: `accepted`, `committed`, `quarantined`, `discarded` and
+        `pending` count rows as added, `pending_merged` and `written` after merging. `sums` has
+        the exact sums of those rows' amounts for each delta column, as decimal strings without
+        zeros at the end. accepted = committed + quarantined + discarded + pending, in rows and
+        in each sum, at every moment; `conserved` tells whether it always was so. Where it is
+        not, which only a bug in write_buffer can bring about, the buffer halts, and `halted`
+        names table, column and figures. `tables` has the rows of this buffer alone;
+        `quarantined` also those that it took over from dead writers. `merge_ratio` is rows added for each row
         written. `latency_ms` is the time from add() to the commit, of a sample.
 
         @return $stats
@@ -333,7 +347,7 @@ return [
         How long the flush took, in ms.
         DOC,
     'WriteBuffer\FlushResult::getErrors' => <<<'DOC'
-        Why rows are still pending, and why rows are in quarantine.
+        Why rows are still pending, and why rows are in quarantine; of many groups the first ones.
 
         @return list<string>
         DOC,

@@ -206,8 +206,8 @@ final class BadInputTest extends TestCase
         yield 'unknown' => [['max_sise' => 1], ['max_sise', 'max_buffer_size']];
         yield 'a list' => [[5], ['0']];
         $ints = ['max_buffer_size', 'flush_interval_ms', 'max_retries', 'max_pending_rows', 'max_pending_bytes',
-            'block_timeout_ms', 'flush_timeout_ms', 'drain_timeout_ms', 'connect_timeout_ms', 'retry_base_ms',
-            'retry_max_ms', 'journal_sync_ms', 'journal_max_bytes'];
+            'block_timeout_ms', 'flush_timeout_ms', 'drain_timeout_ms', 'connect_timeout_ms',
+            'write_timeout_ms', 'retry_base_ms', 'retry_max_ms', 'journal_sync_ms', 'journal_max_bytes'];
         foreach ($ints as $option) {
             yield "$option: negative" => [[$option => -1], [$option, '-1']];
             yield "$option: float" => [[$option => 10.5], [$option, '10.5']];

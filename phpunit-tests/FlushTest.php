@@ -390,6 +390,8 @@ final class FlushTest extends DatabaseTestCase
         $first = WriteBuffer::open('flush-reopened', $options);
         $first->addOrder(1, self::order());
         self::assertSucceeded($first->close());
+        $left = Database::value("SELECT COUNT(*) FROM write_buffer_checkpoints WHERE writer LIKE 'flush-reopened-%'");
+        self::assertEquals(0, $left, 'it has left the database');
         $second = $this->kept(WriteBuffer::open('flush-reopened', $options + ['max_buffer_size' => 7]));
         self::assertSame(1, $second->add('orders', ['id' => 2] + self::order()));
         self::assertSucceeded($second->flush());

@@ -264,7 +264,13 @@ final class LifecycleTest extends DatabaseTestCase
         $groups = array_map(static fn (string $line): array => json_decode($line, true), file($files[0]) ?: []);
         self::assertSame([[1, 1], [2, 3]], array_map(static fn (array $g): array => [$g['first'], $g['last']], $groups));
         self::assertEquals(
-            ['table' => 'balances', 'change' => 'add', 'row' => ['user_id' => 2, 'currency' => 'usd', 'balance' => '-1.50']],
+            [
+                'table' => 'balances',
+                'change' => 'add',
+                'row' => ['user_id' => 2, 'currency' => 'usd', 'balance' => '-1.50'],
+                'target' => ['table' => 'spot_usd_accounts', 'key' => ['id' => '2'], 'sums' => true],
+                'delta' => ['balance'],
+            ],
             $groups[1]['rows'][1]
         );
         self::assertStringNotContainsString('hunter2', (string) file_get_contents($files[0]));

@@ -127,6 +127,49 @@ final class QuarantineTest extends DatabaseTestCase
             ['user_id' => 404, 'currency' => 'usd', 'balance' => '2'],
             $groups[1]['rows'][0]['row']
         );
+        // So that amounts can be told from other numbers without the declaration.
+        self::assertSame(['balance'], $groups[1]['rows'][0]['delta']);
+    }
+
+    public function testLaterGroupsOfARefusedRowFollowItAndSumsPass(): void
+    {
+        Database::createAccount(1, 'usd', '0');
+        $buffer = $this->buffer(['journal_dir' => $this->newDirectory(), 'name' => 'spot']);
+        $buffer->transaction(static function (WriteBuffer $buffer): void {
+            $buffer->addOrder(1, ['user_id' => null] + self::order());
+            $buffer->addBalanceUpdate(1, 'usd', ['balance' => '5']);
+        });
+        self::assertSame(2, $buffer->flush()->getQuarantined());
+        $buffer->addOrder(1, self::order());
+        $buffer->addOrder(2, self::order());
+        $buffer->addBalanceUpdate(1, 'usd', ['balance' => '7']);
+        $result = $buffer->flush();
+        self::assertSame([1, 1], [$result->getQuarantined(), $result->getOrdersWritten()]);
+        self::assertSame([
+            'Rows 3 to 3 are in quarantine: Behind rows 1 to 2, which are in quarantine: orders, key 1. '
+            . 'Replay or discard those first: `write-buffer quarantine list --name spot`.',
+        ], $result->getErrors());
+        self::assertSame([2], array_map('intval', array_column(Database::rows('SELECT id FROM orders'), 'id')));
+        self::assertDecimal('7', Database::value('SELECT balance FROM spot_usd_accounts'));
+        self::assertSame(
+            ['groups' => 2, 'rows' => 3, 'followers' => 1, 'held_keys' => 2],
+            $buffer->getStats()['quarantine']
+        );
+    }
+
+    public function testOfManyGroupsBehindOthersTheFirstAreNamed(): void
+    {
+        $buffer = $this->buffer(['journal_dir' => $this->newDirectory()]);
+        $buffer->addOrder(1, ['user_id' => null] + self::order());
+        $buffer->flush();
+        for ($n = 0; $n < 1_000; $n++) {
+            $buffer->addOrder(1, self::order());
+        }
+        $result = $buffer->flush();
+        self::assertSame(1_000, $result->getQuarantined());
+        self::assertCount(11, $result->getErrors());
+        self::assertStringStartsWith('And 990 more group(s) are in quarantine', $result->getErrors()[10]);
+        self::assertSucceeded($buffer->flush());
     }
 
     public function testAHaltedBufferWritesNothingMoreAndSaysWhy(): void

@@ -23,12 +23,14 @@ final class StatsTest extends DatabaseTestCase
                 'totals' => ['orders_written' => 'int', 'trades_written' => 'int', 'balances_written' => 'int',
                     'flushes' => 'int', 'avg_flush_duration_ms' => 'float'],
                 'tables' => array_fill_keys(['orders', 'trades', 'balances'], ['accepted' => 'int', 'pending' => 'int',
-                    'pending_merged' => 'int', 'written' => 'int', 'committed' => 'int']),
+                    'pending_merged' => 'int', 'written' => 'int', 'committed' => 'int', 'quarantined' => 'int',
+                    'discarded' => 'int', 'sums' => []]),
                 'pending' => ['rows' => 'int', 'merged' => 'int', 'bytes' => 'int', 'oldest_ms' => 'float'],
                 'sequence' => 'int', 'committed_sequence' => 'int', 'merge_ratio' => 'float',
                 'batches' => ['count' => 'int', 'last_rows' => 'int', 'last_ms' => 'float', 'avg_ms' => 'float'],
                 'latency_ms' => ['p50' => 'float', 'p95' => 'float', 'p99' => 'float', 'max' => 'float'],
                 'retries' => [], 'deadlocks' => 'int', 'reconnects' => 'int', 'quarantined' => 'int',
+                'quarantine' => ['groups' => 'int', 'rows' => 'int', 'followers' => 'int', 'held_keys' => 'int'],
                 'discarded' => 'int', 'failures' => 'int', 'last_error' => 'string|null', 'halted' => 'string|null',
                 'journal' => ['mode' => 'string', 'bytes' => 'int', 'lag_ms' => 'float'],
                 'server' => 'string|null', 'connected' => 'bool',
@@ -60,7 +62,8 @@ final class StatsTest extends DatabaseTestCase
         $before = $buffer->getStats();
         self::assertSame(['orders' => 1, 'trades' => 1, 'balances' => 1, 'total' => 3], $before['buffer']);
         self::assertSame(
-            ['accepted' => 3, 'pending' => 3, 'pending_merged' => 1, 'written' => 0, 'committed' => 0],
+            ['accepted' => 3, 'pending' => 3, 'pending_merged' => 1, 'written' => 0, 'committed' => 0,
+                'quarantined' => 0, 'discarded' => 0, 'sums' => []],
             $before['tables']['orders']
         );
         self::assertSame([5, 3], [$before['pending']['rows'], $before['pending']['merged']]);
@@ -72,7 +75,8 @@ final class StatsTest extends DatabaseTestCase
         $after = $buffer->getStats();
         self::assertSame(['orders' => 0, 'trades' => 0, 'balances' => 0, 'total' => 0], $after['buffer']);
         self::assertSame(
-            ['accepted' => 3, 'pending' => 0, 'pending_merged' => 0, 'written' => 1, 'committed' => 3],
+            ['accepted' => 3, 'pending' => 0, 'pending_merged' => 0, 'written' => 1, 'committed' => 3,
+                'quarantined' => 0, 'discarded' => 0, 'sums' => []],
             $after['tables']['orders']
         );
         self::assertSame([1, 1, 1], [
@@ -118,14 +122,79 @@ final class StatsTest extends DatabaseTestCase
             array_sum(array_column($stats['tables'], 'committed')) + $stats['quarantined'] + $stats['discarded']
                 + $stats['pending']['rows']
         );
-        self::assertSame([94, 21, 2, 2], [
+        // Five groups were refused; eight stand behind those, two of which would be refused, too.
+        self::assertSame(
+            ['groups' => 13, 'rows' => 39, 'followers' => 8],
+            array_diff_key($stats['quarantine'], ['held_keys' => 0])
+        );
+        self::assertSame([94, 39, 2, 2], [
             $stats['sequence'], $stats['quarantined'], $stats['discarded'], $stats['pending']['rows'],
         ]);
+        self::assertConserved($stats);
         // Each table remembers all that it ever accepted.
         self::assertSame([31, 33, 30], array_column($stats['tables'], 'accepted'));
         self::assertSame(94, array_sum(array_column($stats['tables'], 'accepted')));
         $lock->exec('ROLLBACK');
         $buffer->flush(20_000);
+    }
+
+    public function testSumsOfDeltasAreWhereTheirRowsAre(): void
+    {
+        Database::createAccount(1, 'usd');
+        Database::createAccount(2, 'usd');
+        $buffer = $this->buffer();
+        $sums = static fn (): array => $buffer->getStats()['tables']['balances']['sums'];
+        $of = static fn (string $accepted, string $committed, string $quarantined, string $discarded, string $pending): array
+            => compact('accepted', 'committed', 'quarantined', 'discarded', 'pending');
+        $nothing = $of('0', '0', '0', '0', '0');
+        self::assertSame(
+            ['balance' => $nothing, 'available_balance' => $nothing, 'usd_amount' => $nothing],
+            $sums()
+        );
+        $buffer->addBalanceUpdate(1, 'usd', ['balance' => '100.50', 'available_balance' => '-0.000000000000000001']);
+        $buffer->addBalanceUpdate(1, 'usd', ['balance' => '-0.5']);
+        $buffer->addBalanceUpdate(404, 'usd', ['balance' => '7']);
+        $buffer->addBalanceUpdate(2, 'usd', ['balance' => 3]);
+        self::assertSame($of('110', '0', '0', '0', '110'), $sums()['balance']);
+        $buffer->flush();
+        self::assertSame($of('110', '103', '7', '0', '0'), $sums()['balance']);
+        $cent = '-0.000000000000000001';
+        self::assertSame($of($cent, $cent, '0', '0', '0'), $sums()['available_balance']);
+        // What a deletion takes away was accepted and committed all the same.
+        $buffer->addBalanceUpdate(2, 'usd', ['balance' => '5']);
+        $buffer->delete('balances', ['user_id' => 2, 'currency' => 'usd']);
+        $buffer->flush();
+        $buffer->addBalanceUpdate(1, 'usd', ['balance' => '0.1']);
+        $buffer->clear();
+        $buffer->addBalanceUpdate(1, 'usd', ['balance' => '0.2']);
+        self::assertSame($of('115.3', '108', '7', '0.1', '0.2'), $sums()['balance']);
+        $stats = $buffer->getStats();
+        self::assertConserved($stats);
+        self::assertSame(
+            [8, 5, 1, 1, 1],
+            array_map(
+                static fn (string $name): int => $stats['tables']['balances'][$name],
+                ['accepted', 'committed', 'quarantined', 'discarded', 'pending']
+            )
+        );
+        self::assertDecimal('100', Database::value('SELECT balance FROM spot_usd_accounts WHERE id = 1'));
+    }
+
+    /** @param array<string, mixed> $stats */
+    private static function assertConserved(array $stats): void
+    {
+        self::assertTrue($stats['conserved'], (string) $stats['halted']);
+        foreach ($stats['tables'] as $name => $counts) {
+            $parts = ['committed' => 0, 'quarantined' => 0, 'discarded' => 0, 'pending' => 0];
+            self::assertSame($counts['accepted'], array_sum(array_intersect_key($counts, $parts)), $name);
+            foreach ($counts['sums'] as $column => $sums) {
+                $known = '0';
+                foreach (array_keys($parts) as $part) {
+                    $known = bcadd($known, $sums[$part], 30);
+                }
+                self::assertSame(0, bccomp($sums['accepted'], $known, 30), "$name.$column: " . json_encode($sums));
+            }
+        }
     }
 
     public function testFailuresAreCountedAndNamed(): void

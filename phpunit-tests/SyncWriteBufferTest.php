@@ -7,8 +7,13 @@ namespace WriteBuffer\Tests;
 use PHPUnit\Framework\Attributes\DataProvider;
 use ReflectionClass;
 use ReflectionMethod;
+use WriteBuffer;
+use WriteBuffer\Exception\ClosedException;
+use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Exception\InvalidRowException;
+use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\FlushResult;
+use WriteBuffer\Sync\Declarations;
 use WriteBuffer\SyncWriteBuffer;
 use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\DatabaseTestCase;
@@ -83,6 +88,115 @@ final class SyncWriteBufferTest extends DatabaseTestCase
         self::assertDecimal('5', Database::value('SELECT balance FROM spot_usd_accounts'));
     }
 
+    public function testEveryModeWritesWhatTheNativeBufferWrites(): void
+    {
+        $tables = [
+            'logs' => ['mode' => 'insert', 'table' => 'wb_logs', 'unique' => 'ref'],
+            'users' => ['mode' => 'update', 'table' => 'wb_users', 'key' => ['a', 'b']],
+            'states' => ['mode' => 'upsert', 'table' => 'wb_states', 'key' => 'id', 'version' => 'v'],
+            'sums' => ['mode' => 'delta', 'table' => 'wb_sums', 'key' => ['user' => 'id'], 'delta' => 'n', 'missing' => 'insert'],
+        ];
+        $run = static function (WriteBuffer|SyncWriteBuffer $buffer): array {
+            Database::create('wb_logs', 'ref VARCHAR(20) UNIQUE, n INT');
+            Database::create('wb_users', "a INT NOT NULL, b VARCHAR(10) NOT NULL, name VARCHAR(10), PRIMARY KEY (a, b)");
+            Database::create('wb_states', 'id INT PRIMARY KEY, v INT, name VARCHAR(10)');
+            Database::create('wb_sums', 'id INT PRIMARY KEY, n ' . Database::money() . ' NOT NULL, note VARCHAR(10)');
+            Database::execute("INSERT INTO wb_users VALUES (1, 'x', 'old')");
+            $buffer->add('logs', ['ref' => 'r1', 'n' => 1]);
+            $buffer->add('logs', ['ref' => 'r1', 'n' => 2]);
+            $buffer->add('logs', ['ref' => 'r2', 'n' => 3]);
+            $buffer->transaction(static function (WriteBuffer|SyncWriteBuffer $group): void {
+                $group->add('users', ['a' => 1, 'b' => 'x', 'name' => 'new']);
+                $group->add('states', ['id' => 1, 'v' => 5, 'name' => 'five']);
+            });
+            $buffer->flush();
+            $buffer->add('states', ['id' => 1, 'v' => 5, 'name' => 'again']);
+            $buffer->flush();
+            $buffer->add('states', ['id' => 1, 'v' => 4, 'name' => 'four']);
+            $buffer->add('states', ['id' => 2, 'v' => 1, 'name' => 'gone']);
+            $buffer->delete('states', 2);
+            $buffer->add('sums', ['user' => 7, 'n' => '0.1', 'note' => 'a']);
+            $buffer->add('sums', ['user' => 7, 'n' => '0.2', 'note' => 'b']);
+            $buffer->flush();
+            $found = [];
+            foreach (['wb_logs' => 'n', 'wb_users' => 'a', 'wb_states' => 'id', 'wb_sums' => 'id'] as $table => $order) {
+                $found[$table] = Database::rows("SELECT * FROM $table ORDER BY $order");
+            }
+            $found['wb_sums'][0]['n'] = bcadd($found['wb_sums'][0]['n'], '0', 6);
+            Database::drop(...array_keys($found));
+            return $found;
+        };
+        $sync = $run(new SyncWriteBuffer(Database::pdo(), $tables));
+        self::assertSame('again', $sync['wb_states'][0]['name']);
+        self::assertEquals($sync, $run($this->buffer(['tables' => $tables])));
+    }
+
+    /** @return iterable<string, array{mixed}> */
+    public static function badDeclarations(): iterable
+    {
+        $upsert = ['mode' => 'upsert', 'key' => 'id'];
+        foreach (
+            [
+                'none', [], ['mode' => 'replace'], ['mode' => 5], ['mode' => 'upsert'], ['key' => [['a']]] + $upsert, ['key' => 'a b'] + $upsert,
+                ['table' => 'a;b'] + $upsert, ['table' => ''] + $upsert, ['version' => 5] + $upsert, ['missing' => 'ignore'] + $upsert, ['delta' => 'n'] + $upsert,
+                ['mode' => 'delta', 'key' => 'id'], ['unique' => 'a'] + $upsert, ['version' => 'v', 'mode' => 'insert'], ['colour' => 'red'] + $upsert,
+            ] as $at => $declaration
+        ) {
+            yield "declaration $at" => [$declaration];
+        }
+    }
+
+    /**
+     * @dataProvider badDeclarations
+     */
+    #[DataProvider('badDeclarations')]
+    public function testADeclarationIsRefusedAsTheNativeBufferDoes(mixed $declaration): void
+    {
+        $options = ['tables' => ['t' => $declaration]];
+        self::thrown(ConfigurationException::class, static fn () => new WriteBuffer(options: $options));
+        self::thrown(ConfigurationException::class, static fn () => new SyncWriteBuffer(Database::pdo(), $options['tables']));
+    }
+
+    public function testAGroupIsRolledBackAlone(): void
+    {
+        $buffer = new SyncWriteBuffer(Database::pdo());
+        Database::pdo()->beginTransaction();
+        $buffer->addOrder(1, self::order());
+        $group = static function (SyncWriteBuffer $group): void {
+            $group->addOrder(2, self::order());
+            throw new \RuntimeException('no');
+        };
+        self::thrown(\RuntimeException::class, static fn () => $buffer->transaction($group));
+        Database::pdo()->commit();
+        self::assertSame(1, Database::count('orders'));
+        self::assertSame([1, 1], [$buffer->sequence(), $buffer->flush()->getOrdersWritten()]);
+        self::thrown(TransactionException::class, static fn () => $buffer->commit());
+    }
+
+    public function testAClosedBufferTakesNoRow(): void
+    {
+        $buffer = new SyncWriteBuffer(Database::pdo());
+        $buffer->beginTransaction();
+        $buffer->addOrder(1, self::order());
+        $buffer->close();
+        self::assertSame(0, Database::count('orders'));
+        self::thrown(ClosedException::class, static fn () => $buffer->addOrder(1, self::order()));
+    }
+
+    public function testThePredeclaredTablesAreThoseOfTheExtension(): void
+    {
+        Database::createAccount(1, 'usd', '1');
+        $native = $this->buffer(['tables' => Declarations::PREDECLARED]);
+        $native->addOrder(1, self::order());
+        $native->addTrade(self::trade(1));
+        $native->addBalanceUpdate(1, 'usd', ['balance' => '1', 'available_balance' => '1', 'usd_amount' => '1']);
+        self::assertSucceeded($native->flush());
+        // The same declaration again changes nothing: a named buffer would refuse other ones.
+        $name = 'same-' . bin2hex(random_bytes(4));
+        $this->kept(WriteBuffer::open($name, ['dsn' => Database::dsn()]));
+        self::assertSame(0, WriteBuffer::open($name, ['dsn' => Database::dsn(), 'tables' => Declarations::PREDECLARED])->count());
+    }
+
     /** @return iterable<string, array{callable(SyncWriteBuffer): void}> */
     public static function badCalls(): iterable
     {
@@ -93,6 +207,10 @@ final class SyncWriteBufferTest extends DatabaseTestCase
             yield "currency $at" => [static fn (SyncWriteBuffer $b) => $b->addBalanceUpdate(1, $currency, ['balance' => '1'])];
         }
         yield 'no changes' => [static fn (SyncWriteBuffer $b) => $b->addBalanceUpdate(1, 'usd', [])];
+        yield 'the key column twice' => [static fn (SyncWriteBuffer $b) => $b->addBalanceUpdate(1, 'usd', ['id' => 2, 'balance' => '1'])];
+        yield 'an undeclared table' => [static fn (SyncWriteBuffer $b) => $b->add('nowhere', ['a' => 1])];
+        yield 'no key' => [static fn (SyncWriteBuffer $b) => $b->add('orders', ['status' => 'new'])];
+        yield 'a delete without a key' => [static fn (SyncWriteBuffer $b) => $b->delete('trades', 1)];
         yield 'no account' => [static fn (SyncWriteBuffer $b) => $b->addBalanceUpdate(404, 'usd', ['balance' => '1'])];
         yield 'a list' => [static fn (SyncWriteBuffer $b) => $b->addTrade(['x'])];
         yield 'a column name' => [static fn (SyncWriteBuffer $b) => $b->addTrade(['a`b' => 1])];
@@ -127,7 +245,11 @@ final class SyncWriteBufferTest extends DatabaseTestCase
         $child = Subprocess::run(<<<'PHP'
             error_reporting(E_ALL & ~E_DEPRECATED);
             require getenv('ILLUMINATE');
-            require getenv('SYNC');
+            spl_autoload_register(static function (string $class): void {
+                if (str_starts_with($class, 'WriteBuffer\\')) {
+                    require getenv('LIBRARY') . '/' . strtr(substr($class, 12), '\\', '/') . '.php';
+                }
+            });
             $url = parse_url($dsn);
             $capsule = new Illuminate\Database\Capsule\Manager();
             $capsule->addConnection(str_starts_with($dsn, 'sqlite:')
@@ -144,7 +266,7 @@ final class SyncWriteBufferTest extends DatabaseTestCase
             $buffer->addTrade(trade(1));
             $buffer->addBalanceUpdate(1, 'usd', ['balance' => '0.000000000000000001']);
             echo $buffer->flush()->getTotalWritten();
-            PHP, ['ILLUMINATE' => $file, 'SYNC' => dirname(__DIR__) . '/laravel/src/SyncWriteBuffer.php']);
+            PHP, ['ILLUMINATE' => $file, 'LIBRARY' => dirname(__DIR__) . '/laravel/src']);
         self::assertSame([0, '5'], [$child->exitCode, $child->stdout()], $child->output());
         self::assertSame(['1executed'], array_map('implode', Database::rows('SELECT id, status FROM orders')));
         self::assertDecimal('0.100000000000000001', Database::value('SELECT balance FROM spot_usd_accounts'));

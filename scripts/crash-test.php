@@ -1,18 +1,22 @@
 #!/usr/bin/env php
 <?php
 
-// Kills writers (and every third time the process that recovers, too) at random instants, on
-// one journal, and audits the database after each recovery by what the writers noted outside.
+// Kills writers (and every third time the processes that recover, too) at each failpoint in
+// turn and at random instants, on one journal, and audits database and quarantine after each
+// recovery by what the writers noted outside.
 //
-//   WRITE_BUFFER_TEST_DSN=… WRITE_BUFFER_EXTENSION=…/libwrite_buffer.so php scripts/crash-test.php [RUNS] [SEED]
+//   WRITE_BUFFER_TEST_DSN=… WRITE_BUFFER_EXTENSION=…/libwrite_buffer.so php scripts/crash-test.php [KILLS] [SEED]
 //
-// MODE=process|interval|always chooses the journal's mode. Its last line is "N passed, M
-// failed"; exits 1 if any failed. What a failed run leaves is kept, and named.
+// The extension has the Cargo feature `failpoints`; `make crash-test` sees to all of it. A
+// failpoint that never struck is a failure, once there were enough kills for all. The last line
+// is "N passed, M failed"; exits 1 if any failed. What a failed round leaves is kept, and named.
 
 declare(strict_types=1);
 
 namespace WriteBuffer\Tests;
 
+use RuntimeException;
+use WriteBuffer\Tests\Support\CrashPlan;
 use WriteBuffer\Tests\Support\CrashScenario;
 use WriteBuffer\Tests\Support\Database;
 
@@ -20,77 +24,119 @@ spl_autoload_register(static function (string $class): void {
     require __DIR__ . '/../phpunit-tests/Support/' . substr($class, strlen('WriteBuffer\\Tests\\Support\\')) . '.php';
 });
 
-$runs = max(1, (int) ($argv[1] ?? 50));
+/** Writers at a time. */
+const WRITERS = 4;
+/** Rounds after which the tables begin anew: each audit looks at all groups. */
+const ROUNDS = 10;
+/** Kills for each failpoint from which on all must have struck. */
+const ENOUGH = 3;
+
+/** Kills four writers, perhaps three processes that recover, and recovers; says how many died. */
+function round(CrashScenario $scenario, CrashPlan $plan, bool $killRecovery): int
+{
+    $kills = 0;
+    $writers = [];
+    for ($count = 0; $count < WRITERS; $count++) {
+        [$point, $environment] = $plan->writer();
+        // One that is killed at some instant has no bound, and would leave much to recover.
+        $pauses = $point === CrashPlan::RANDOM ? [100, 200, 500, 2_000] : [0, 20, 200, 500];
+        $writers[] = [$point, $scenario->writer($pauses[mt_rand(0, 3)], $environment)];
+    }
+    foreach ($writers as [$point, $writer]) {
+        if ($point === CrashPlan::RANDOM) {
+            // One in eight dies before it may have opened its journal.
+            mt_rand(1, 8) === 1 ?: $writer->waitFor('ready');
+            usleep(mt_rand(0, mt_rand(1, 2) === 1 ? 3_000 : 80_000));
+            $writer->kill(SIGKILL);
+        }
+    }
+    foreach ($writers as [$point, $writer]) {
+        $kills += (int) $plan->ended($point, $writer->wait(60));
+    }
+    for ($count = 0; $killRecovery && $count < 3; $count++) {
+        [$point, $environment] = $plan->recoverer();
+        $recoverer = $scenario->recoverer($environment);
+        if ($point === CrashPlan::RANDOM) {
+            $recoverer->waitFor('ready');
+            usleep(mt_rand(0, 20_000));
+            $recoverer->kill(SIGKILL);
+        }
+        $kills += (int) $plan->ended($point, $recoverer->wait(60));
+    }
+    $scenario->recover();
+    return $kills;
+}
+
+/** @return list<string> */
+function wrong(CrashScenario $scenario): array
+{
+    $wrong = $scenario->audit();
+    if ($scenario->journals() !== []) {
+        $wrong[] = 'left in the journal: ' . implode(', ', $scenario->journals());
+    }
+    if ($scenario::checkpoints() > 0) {
+        $wrong[] = $scenario::checkpoints() . ' checkpoints are left';
+    }
+    return $wrong;
+}
+
+function newScenario(): CrashScenario
+{
+    return new CrashScenario(sys_get_temp_dir() . '/write-buffer-crash-' . bin2hex(random_bytes(6)));
+}
+
+$wanted = max(1, (int) ($argv[1] ?? 300));
 $seed = (int) ($argv[2] ?? random_int(1, PHP_INT_MAX >> 32));
 if (Database::dsn() === '' || (string) getenv('WRITE_BUFFER_EXTENSION') === '') {
     fwrite(STDERR, "crash-test: WRITE_BUFFER_TEST_DSN and WRITE_BUFFER_EXTENSION must be set\n");
     exit(2);
 }
+CrashPlan::check();
 mt_srand($seed);
-$mode = getenv('MODE') ?: 'process';
 $start = hrtime(true);
-$directory = sys_get_temp_dir() . '/write-buffer-crash-' . bin2hex(random_bytes(6));
-echo "crash-test: $runs runs, seed $seed, journal $mode\n";
+echo "crash-test: $wanted kills, seed $seed\n";
 
-$scenario = new CrashScenario($directory, $mode);
-[$passed, $failed, $kills, $recoverersKilled, $groups] = [0, 0, 0, 0, 0];
-for ($run = 1; $run <= $runs; $run++) {
-    $writers = [];
-    for ($count = mt_rand(1, 4) === 1 ? 3 : 1; $count > 0; $count--) {
-        $writers[] = $scenario->writer([0, 20, 200, 2_000][mt_rand(0, 3)]);
-    }
-    $wrong = [];
+$plan = new CrashPlan();
+$scenario = newScenario();
+[$passed, $failed, $kills, $accepted, $refused] = [0, 0, 0, 0, 0];
+for ($round = 1; $kills < $wanted; $round++) {
     try {
-        // One in eight dies before it may have opened its journal.
-        foreach (mt_rand(1, 8) === 1 ? [] : $writers as $writer) {
-            $writer->waitFor('ready');
-        }
-        usleep(mt_rand(0, mt_rand(1, 2) === 1 ? 3_000 : 80_000));
-        foreach ($writers as $writer) {
-            $writer->kill(SIGKILL);
-        }
-        foreach ($writers as $writer) {
-            $writer->wait(10);
-            $kills += (int) ($writer->signal === SIGKILL);
-        }
-        if (mt_rand(1, 3) === 1) {
-            $recoverer = $scenario->recoverer()->waitFor('ready');
-            usleep(mt_rand(0, 20_000));
-            $recoverer->kill(SIGKILL)->wait(10);
-            $kills++;
-            $recoverersKilled++;
-        }
-        $scenario->recover();
-        $wrong = $scenario->audit();
-        if ($scenario->journals() !== []) {
-            $wrong[] = 'left in the journal: ' . implode(', ', $scenario->journals());
-        }
-        // A process that dies between the removal of a journal and that of its checkpoint
-        // leaves the checkpoint: it does no harm.
-        if ($scenario::checkpoints() > $recoverersKilled) {
-            $wrong[] = $scenario::checkpoints() . ' checkpoints are left';
-        }
-    } catch (\RuntimeException $error) {
+        $kills += round($scenario, $plan, $round % 3 === 0);
+        $wrong = wrong($scenario);
+    } catch (RuntimeException $error) {
         $wrong = [$error->getMessage()];
+        // Rounds without a kill must have an end.
+        $kills++;
     }
     if ($wrong === []) {
         $passed++;
-        continue;
+    } else {
+        $failed++;
+        echo "crash-test: round $round of seed $seed FAILED: ", implode('; ', $wrong), "\ncrash-test: kept: $scenario->directory\n";
     }
-    $failed++;
-    $groups += $scenario->acknowledged();
-    echo "crash-test: run $run of seed $seed FAILED: ", implode('; ', $wrong), "\n";
-    if (is_dir($directory)) {
-        echo "crash-test: kept: $directory\n";
+    // What is wrong now stays wrong: the next round begins afresh.
+    if ($wrong !== [] || $round % ROUNDS === 0 || $kills >= $wanted) {
+        $accepted += $scenario->acknowledged();
+        $refused += $scenario->refused();
+        $wrong !== [] ?: $scenario->remove();
+        $scenario = newScenario();
     }
-    // What is wrong now stays wrong: the next run begins afresh.
-    $directory = dirname($directory) . '/write-buffer-crash-' . bin2hex(random_bytes(6));
-    $scenario = new CrashScenario($directory, $mode);
-    $recoverersKilled = 0;
 }
-$groups += $scenario->acknowledged();
 $scenario->remove();
 Database::drop('orders', 'order_transactions', 'spot_usd_accounts', 'spot_btc_accounts');
-printf("crash-test: %d processes killed, %d groups accepted, %.1f s\n", $kills, $groups, (hrtime(true) - $start) / 1e9);
+foreach ($plan->counts() as $point => [$turns, $struck]) {
+    printf("crash-test: %-22s struck %3d of %3d times\n", $point, $struck, $turns);
+    if ($struck === 0 && $wanted >= ENOUGH * count($plan->counts())) {
+        echo "crash-test: $point never struck: FAILED\n";
+        $failed++;
+    }
+}
+printf(
+    "crash-test: %d processes killed, %d groups accepted, %d refused, %.1f s\n",
+    $kills,
+    $accepted,
+    $refused,
+    (hrtime(true) - $start) / 1e9
+);
 echo "$passed passed, $failed failed\n";
 exit($failed === 0 ? 0 : 1);

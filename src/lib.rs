@@ -8,6 +8,9 @@
 //!
 //! ARCHITECTURE.md tells why.
 
+#[macro_use]
+mod failpoint;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core;

@@ -19,6 +19,8 @@ use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::Buffer;
 use write_buffer::journal::directory::SEGMENT_HEADER_LEN;
 
+/// Takes the check away that refuses `bad`.
+const ALLOW_BAD: &str = "ALTER TABLE orders RENAME TO old; CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT NOT NULL, raw BLOB); INSERT INTO orders SELECT * FROM old; DROP TABLE old";
 const SCHEMA: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT NOT NULL CHECK (note <> 'bad'), raw BLOB); \
     CREATE TABLE spot_usd_accounts (id INTEGER PRIMARY KEY, balance TEXT NOT NULL); \
     INSERT INTO spot_usd_accounts VALUES (7, '0')";
@@ -38,6 +40,14 @@ struct Ran {
 impl Ran {
     fn json(&self) -> Json {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}{}", self.out, self.err))
+    }
+
+    /// Whether a line of a table ends with these cells.
+    fn has_line(&self, cells: &[&str]) -> bool {
+        let lines = self.out.lines().map(|l| l.split_whitespace());
+        lines
+            .into_iter()
+            .any(|l| l.collect::<Vec<_>>().ends_with(cells))
     }
 }
 
@@ -113,6 +123,17 @@ impl Place {
         self.rows("SELECT id || ' ' || note FROM orders ORDER BY id")
     }
 
+    fn lines(&self) -> usize {
+        fs::read_to_string(self.quarantine())
+            .unwrap()
+            .lines()
+            .count()
+    }
+
+    fn checkpoints(&self) -> Vec<String> {
+        self.rows("SELECT count(*) || '' FROM write_buffer_checkpoints")
+    }
+
     fn balance(&self) -> String {
         self.rows("SELECT CAST(balance AS TEXT) FROM spot_usd_accounts")
             .remove(0)
@@ -183,8 +204,8 @@ fn add(buffer: &Arc<Buffer>, table: &str, kind: RowKind, fields: &[(&str, Value<
     buffer.append(&shape, &values, row_len(&values)).unwrap()
 }
 
-/// Not a test: the process that [`Place::writer`] starts. `o5` adds order 5, `b` a balance of
-/// 1.5, `x` bytes that are no text, `!` a bad order, `(` and `)` a group, `f` flushes, `c` clears, `B` 5 MiB.
+/// Not a test: the process that [`Place::writer`] starts. `o5` adds order 5, `o5=x` with the
+/// note x, `b` a balance of 1.5, `x` bytes that are no text, `!` a bad order, `(` and `)` a group, `f` flushes, `c` clears, `B` 5 MiB.
 #[test]
 #[ignore = "a process that other tests start"]
 #[allow(clippy::print_stdout, reason = "the parent waits for it")]
@@ -237,7 +258,10 @@ fn writer() {
                 }
                 assert_eq!(buffer.resolved(), buffer.sequence());
             }
-            order_id => drop(order(order_id[1..].parse().unwrap(), b"good")),
+            other => {
+                let (id, note) = other[1..].split_once('=').unwrap_or((&other[1..], "good"));
+                order(id.parse().unwrap(), note.as_bytes());
+            }
         }
     }
     println!("\nwriter is ready");
@@ -300,7 +324,7 @@ fn usage_errors_are_2_and_help_has_examples() {
         );
     }
     let help = place.program(&["quarantine", "replay", "--help"]);
-    assert!(help.out.contains("written AGAIN") && help.out.contains("Examples:"));
+    assert!(help.out.contains("not written a second time") && help.out.contains("Examples:"));
     let nothing = place.program(&["status"]);
     assert_eq!(nothing.status, 0);
     assert!(nothing.out.starts_with("No journals in "));
@@ -319,7 +343,18 @@ fn status_tells_the_living_from_the_dead_and_disturbs_neither() {
     let named = |state: &str| writers.iter().find(|w| w["state"] == state).unwrap();
     let left = named("dead");
     assert_eq!(left["path"], json!(dead));
-    assert_eq!(left["tables"], json!({ "orders": 6, "balances": 1 }));
+    let no_sums = json!({ "balance": "0", "available_balance": "0", "usd_amount": "0" });
+    let mut sums = no_sums;
+    sums["balance"] = json!("1.5");
+    assert_eq!(
+        left["tables"],
+        json!({ "orders": { "rows": 6, "sums": {} }, "balances": { "rows": 1, "sums": sums } })
+    );
+    // The group of both was discarded, and so was order 4.
+    assert_eq!(
+        left["pending_tables"],
+        json!({ "orders": { "rows": 2, "sums": {} } })
+    );
     assert_eq!((&left["first"], &left["last"]), (&json!(1), &json!(7)));
     assert_eq!(
         (&left["discarded"], &left["checkpoint"]),
@@ -339,13 +374,14 @@ fn status_tells_the_living_from_the_dead_and_disturbs_neither() {
         "{}",
         table.out
     );
-    assert!(
-        table
-            .out
-            .contains("rows on disk: 1 of balances, 6 of orders"),
-        "{}",
-        table.out
-    );
+    for expected in [
+        ["balances", "rows", "1", "-"],
+        ["balances", "balance", "1.5", "-"],
+        ["orders", "rows", "6", "-"],
+    ] {
+        assert!(table.has_line(&expected), "{expected:?}: {}", table.out);
+    }
+    assert!(table.out.contains("known with --dsn only"), "{}", table.out);
     assert_eq!(place.program(&["status", "--name", "other"]).status, 0);
     // The database of somebody else: it was not made, either.
     let nowhere = format!("sqlite://{}/nowhere.db", place.directory.display());
@@ -369,6 +405,71 @@ fn status_tells_the_living_from_the_dead_and_disturbs_neither() {
     assert_eq!(place.program(&["status"]).status, 0);
     live.kill();
     assert_eq!(place.program(&["status"]).status, 1);
+}
+
+#[test]
+fn status_adds_up_what_is_pending_and_what_is_in_quarantine() {
+    let place = Place::new("sums");
+    let dead = place.dead("o1 b f b ( o2 b ) b c o5 b", true);
+    let group = json!({ "buffer": "spot", "first": 1, "last": 2, "reason": "no account", "rows": [
+        { "table": "balances", "change": "add", "delta": ["balance"],
+          "row": { "user_id": 8, "currency": "usd", "balance": "-0.000000000000000001" } },
+        { "table": "balances", "change": "add", "delta": ["balance"],
+          "row": { "user_id": 9, "currency": "usd", "balance": 3 } },
+        { "table": "orders", "change": "add", "row": { "id": 3, "note": "7" } },
+    ] });
+    fs::write(place.quarantine(), format!("{group}\nno line\n")).unwrap();
+    let ran = place.program(&["status", "--json", "--dsn", &place.dsn()]);
+    let json = ran.json();
+    let writer = &json["buffers"][0]["writers"][0];
+    assert_eq!(writer["path"], json!(dead));
+    assert_eq!(writer["pending"], json!(2));
+    let of = |which: &str| {
+        let balances = &writer[which]["balances"];
+        (
+            balances["rows"].clone(),
+            balances["sums"]["balance"].clone(),
+        )
+    };
+    assert_eq!(of("tables"), (json!(5), json!("7.5")));
+    assert_eq!(of("pending_tables"), (json!(1), json!("1.5")));
+    let quarantine = &json["buffers"][0]["quarantine"];
+    assert_eq!(
+        (&quarantine["groups"], &quarantine["unreadable"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(
+        quarantine["tables"],
+        json!({ "orders": { "rows": 1, "sums": {} },
+            "balances": { "rows": 2, "sums": { "balance": "2.999999999999999999" } } })
+    );
+    let table = place.program(&["status", "--dsn", &place.dsn()]);
+    for expected in [
+        &["balances", "rows", "5", "1"][..],
+        &["balances", "balance", "7.5", "1.5"],
+        &["orders", "rows", "3", "1"],
+        &[
+            "in",
+            "quarantine",
+            "balances",
+            "balance",
+            "2.999999999999999999",
+            "-",
+        ],
+    ] {
+        assert!(table.has_line(expected), "{expected:?}: {}", table.out);
+    }
+    assert!(
+        !table.out.contains("known with --dsn only"),
+        "{}",
+        table.out
+    );
+    // Without the database nobody can tell.
+    let json = place.program(&["status", "--json"]).json();
+    assert_eq!(
+        json["buffers"][0]["writers"][0]["pending_tables"],
+        json!(null)
+    );
 }
 
 #[test]
@@ -581,7 +682,7 @@ fn a_refused_group_is_listed_replayed_and_discarded() {
     );
 
     // A person allows what was refused; one group goes back, whole and with its bytes.
-    place.execute("ALTER TABLE orders RENAME TO old; CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT NOT NULL, raw BLOB); INSERT INTO orders SELECT * FROM old; DROP TABLE old");
+    place.execute(ALLOW_BAD);
     let ran = place.program(&[
         "quarantine",
         "replay",
@@ -623,6 +724,36 @@ fn a_refused_group_is_listed_replayed_and_discarded() {
             .status,
         2
     );
+}
+
+#[test]
+fn a_group_whose_writer_is_dead_and_not_taken_over_is_neither_replayed_nor_discarded() {
+    let place = Place::new("taken-over");
+    let dead = place.dead("o5", false);
+    let writer = dead.file_name().unwrap().to_str().unwrap();
+    // It died when the line was stored and the checkpoint was not moved.
+    let target = json!({ "table": "orders", "key": { "id": "5" }, "sums": false });
+    let row = json!({ "table": "orders", "change": "add", "row": { "id": 5, "note": "good" }, "target": target });
+    let line = json!({ "buffer": "spot", "first": 1, "last": 1, "reason": "no", "rows": [row], "writer": writer });
+    fs::write(place.quarantine(), format!("{line}\n")).unwrap();
+    let dsn = place.dsn();
+    for arguments in [
+        ["quarantine", "replay", "1", "--dsn", &dsn],
+        ["quarantine", "discard", "1", "--yes", "--json"],
+    ] {
+        let ran = place.program(&arguments);
+        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+        let said = ran.out + &ran.err;
+        assert!(said.contains("write-buffer drain"), "{said}");
+    }
+    assert_eq!(place.orders().len(), 0);
+    let ran = place.program(&["drain", "--dsn", &dsn]);
+    assert_eq!(ran.status, 1, "one group is in quarantine: {}", ran.err);
+    assert!(!dead.exists());
+    assert_eq!(place.orders().len(), 0, "its line says where it is");
+    let ran = place.program(&["quarantine", "replay", "1", "--dsn", &dsn]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(place.orders(), ["5 good"]);
 }
 
 #[test]
@@ -693,4 +824,232 @@ fn replay_takes_declarations_deletions_and_lines_it_cannot_read() {
         .remove(0);
     assert_eq!(stored.parse::<f64>().unwrap().to_bits(), odd.to_bits());
     assert_eq!(fs::read_to_string(file).unwrap(), "{ torn");
+}
+
+#[test]
+fn groups_behind_others_are_listed_and_replayed_in_their_order() {
+    let place = Place::new("behind");
+    let dsn = place.dsn();
+    let run = |arguments: &[&str]| {
+        let dsn = ["--dsn", &dsn];
+        let dsn = if arguments[0] == "replay" {
+            &dsn[..]
+        } else {
+            &[]
+        };
+        place.program(&[&["quarantine"], arguments, dsn].concat())
+    };
+    place.dead("o5=bad", false);
+    assert_eq!(place.program(&["drain", "--dsn", &dsn]).status, 1);
+    // A dead writer's rows wait, too: 2 behind 1, 3 behind 2, and 4 behind nothing.
+    place.dead("( o5=newer o6=new ) o6=newer b ( b ! ) o7", false);
+    assert_eq!(place.program(&["drain", "--dsn", &dsn]).status, 1);
+    assert_eq!(
+        (place.orders(), place.lines()),
+        (vec!["7 good".to_owned()], 4)
+    );
+    assert_eq!(place.balance(), "1.5");
+    let list = run(&["list", "--json"]).json();
+    let groups = list["buffers"][0]["groups"].as_array().unwrap();
+    let behind: Vec<_> = groups.iter().map(|g| g["behind"].clone()).collect();
+    assert_eq!(behind, [json!(null), json!(1), json!(2), json!(null)]);
+    let reason = groups[1]["group"]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("Behind rows 1 to 1 of writer spot-")
+            && reason.contains("orders, key 5"),
+        "{reason}"
+    );
+    let table = run(&["list"]).out;
+    assert!(table.lines().next().unwrap().contains("BEHIND"), "{table}");
+
+    // Not before those that it stands behind, and not when those are refused.
+    let ran = run(&["replay", "3"]);
+    assert_eq!((ran.status, &*ran.out), (1, ""));
+    assert!(
+        ran.err.contains("stands behind group 2") && ran.err.contains("--force"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&["replay", "--all"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.out
+            .contains("2: stays in quarantine: It stands behind group 1"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out
+            .contains("3: stays in quarantine: It stands behind group 2"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(place.orders(), ["7 good"]);
+    assert_eq!(
+        place.checkpoints(),
+        ["0"],
+        "what was refused left no checkpoint"
+    );
+
+    // In the file's order, whatever the order of the numbers.
+    place.execute(ALLOW_BAD);
+    let ran = run(&["replay", "3", "1", "2"]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(place.orders(), ["5 newer", "6 newer", "7 good"]);
+    assert_eq!(
+        (place.checkpoints(), place.lines()),
+        (vec!["0".to_owned()], 1)
+    );
+    assert_eq!(run(&["replay", "--all"]).status, 0);
+    assert_eq!(place.balance(), "3.0");
+}
+
+#[test]
+fn discarding_says_what_it_releases_and_force_replays_what_is_behind() {
+    let place = Place::new("release");
+    place.dead("o5=bad", false);
+    place.program(&["drain", "--dsn", &place.dsn()]);
+    place.dead("o5=b o5=c", false);
+    place.program(&["drain", "--dsn", &place.dsn()]);
+    assert_eq!(place.lines(), 3);
+    let forced = [
+        "quarantine",
+        "replay",
+        "3",
+        "--force",
+        "--dsn",
+        &place.dsn(),
+    ];
+    assert_eq!(place.program(&forced).status, 0);
+    assert_eq!(place.orders(), ["5 c"]);
+    let ran = place.program(&["quarantine", "discard", "1", "--yes"]);
+    assert!(
+        ran.out.contains("Released, with the numbers they had: 2."),
+        "{}",
+        ran.out
+    );
+    assert_eq!(place.lines(), 1);
+    let last = place.program(&["quarantine", "discard", "1", "--yes", "--json"]);
+    assert_eq!(last.json()["released"], json!([]));
+}
+
+#[test]
+fn a_replay_that_dies_after_the_commit_is_not_repeated() {
+    let place = Place::new("twice");
+    place.dead("( b ! ) o2", false);
+    place.program(&["drain", "--dsn", &place.dsn()]);
+    place.execute(ALLOW_BAD);
+    // The line cannot be taken out: the state that a death after the commit leaves.
+    let obstacle = place.journal().join("spot.quarantine.jsonl.new");
+    fs::create_dir(&obstacle).unwrap();
+    let replay = ["quarantine", "replay", "1", "--dsn", &place.dsn()];
+    for _ in 0..2 {
+        let ran = place.program(&replay);
+        assert!(
+            ran.status == 1 && ran.err.contains("Group 1 is committed"),
+            "{}",
+            ran.err
+        );
+        assert_eq!((place.balance(), place.lines()), ("1.5".to_owned(), 1));
+        assert_eq!(
+            place.rows("SELECT substr(writer, 1, 7) || sequence FROM write_buffer_checkpoints"),
+            ["replay-2"]
+        );
+    }
+    fs::remove_dir(&obstacle).unwrap();
+    let ran = place.program(&replay);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert_eq!((place.balance(), place.lines()), ("1.5".to_owned(), 0));
+    assert_eq!(place.checkpoints(), ["0"]);
+    // Two lines that are the same are two groups.
+    let line = json!({ "buffer": "spot", "first": 1, "last": 1, "reason": "x", "rows": [
+        { "table": "balances", "change": "add", "row": { "user_id": 7, "currency": "usd", "balance": "1" } }
+    ] });
+    fs::write(place.quarantine(), format!("{line}\n{line}\n")).unwrap();
+    let ran = place.program(&["quarantine", "replay", "--all", "--dsn", &place.dsn()]);
+    assert_eq!(
+        (ran.status, place.balance()),
+        (0, "3.5".to_owned()),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_group_whose_writer_died_before_its_checkpoint_was_past_it_is_written_nowhere_twice() {
+    let place = Place::new("between");
+    let dead = place.dead("( b ! ) o2", false);
+    // A copy of the journal takes the place of the writer: it stored the line and died.
+    let copy = place.directory.join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(&dead).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    place.program(&["drain", "--dsn", &place.dsn()]);
+    assert_eq!((place.lines(), place.writers().len()), (1, 0));
+    place.execute("DELETE FROM orders");
+    fs::rename(&copy, &dead).unwrap();
+    place.execute(ALLOW_BAD);
+    let replay = ["quarantine", "replay", "1", "--dsn", &place.dsn()];
+    let ran = place.program(&replay);
+    assert!(
+        ran.status == 1 && ran.out.contains("in the journal of writer spot-"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = place.program(&["drain", "--dsn", &place.dsn()]);
+    assert_eq!(place.writers().len(), 0, "{}{}", ran.out, ran.err);
+    assert_eq!((place.lines(), place.balance()), (1, "0".to_owned()));
+    assert_eq!(place.orders(), ["2 good"]);
+    assert_eq!(place.program(&replay).status, 0);
+    assert_eq!((place.lines(), place.balance()), (0, "1.5".to_owned()));
+}
+
+/// A repeatable stream of groups over few orders, of which some are refused.
+fn script(seed: u64) -> String {
+    let mut state = seed;
+    let mut next = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    let mut words = Vec::new();
+    for group in 0..60 {
+        words.push("(".to_owned());
+        for row in 0..=next(3) {
+            words.push(match next(8) {
+                0..=1 => "b".to_owned(),
+                2 => format!("o{}=bad", next(6)),
+                _ => format!("o{}=n{group}.{row}", next(6)),
+            });
+        }
+        words.push(")".to_owned());
+        if next(3) == 0 {
+            words.push("f".to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+#[test]
+fn replaying_everything_is_as_if_nothing_had_been_refused() {
+    for seed in 1..=3 {
+        let script = script(seed);
+        let checked = Place::new(&format!("checked-{seed}"));
+        checked.dead(&script, true);
+        checked.program(&["drain", "--dsn", &checked.dsn()]);
+        assert!(checked.lines() > 10, "{}", checked.lines());
+        checked.execute(ALLOW_BAD);
+        let ran = checked.program(&["quarantine", "replay", "--all", "--dsn", &checked.dsn()]);
+        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        let free = Place::new(&format!("free-{seed}"));
+        free.execute(ALLOW_BAD);
+        free.dead(&script, true);
+        free.program(&["drain", "--dsn", &free.dsn()]);
+        assert_eq!(checked.orders(), free.orders());
+        assert_eq!(checked.balance(), free.balance());
+    }
 }

@@ -8,13 +8,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use write_buffer::core::Sequence;
 use write_buffer::core::frame::{Frame, FrameKind};
 use write_buffer::core::table::DescribedShapes;
 use write_buffer::core::value::Value;
-use write_buffer::journal::directory::{SEGMENT_HEADER_LEN, orphans};
-use write_buffer::journal::recovery::{DeadLog, RecoveryError, read_segment};
+use write_buffer::journal::directory::{Dead, Orphan, SEGMENT_HEADER_LEN, others};
+use write_buffer::journal::disk::{Disk, System};
+use write_buffer::journal::recovery::{DeadLog, RecoveryError};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/journal");
 
@@ -46,9 +48,19 @@ impl Drop for Copy {
     }
 }
 
+fn orphans_of(root: &Path, buffer: &str) -> std::io::Result<Vec<Orphan>> {
+    let disk: Arc<dyn Disk> = Arc::new(System);
+    let others = others(&disk, root, buffer)?;
+    let orphans = others.dead.into_iter().filter_map(|dead| match dead {
+        Dead::Orphan(orphan) => Some(orphan),
+        Dead::Adopted(_) => None,
+    });
+    Ok(orphans.collect())
+}
+
 fn read(case: &str) -> (Copy, Result<DeadLog, RecoveryError>) {
     let copy = Copy::of(case);
-    let mut found = orphans(&copy.0, case).unwrap();
+    let mut found = orphans_of(&copy.0, case).unwrap();
     assert_eq!(found.len(), 1, "{case}");
     let log = DeadLog::read(found.remove(0));
     (copy, log)
@@ -75,7 +87,7 @@ fn rows(case: &str) -> (DeadLog, Vec<String>) {
     let mut shapes = DescribedShapes::default();
     let mut rows = Vec::new();
     for segment in &log.segments {
-        let bytes = read_segment(&segment.path).unwrap();
+        let bytes = log.orphan.read(&segment.path, u64::MAX).unwrap();
         let mut at = SEGMENT_HEADER_LEN;
         while at < segment.end {
             let frame = Frame::decode(&bytes[at..]).unwrap();
@@ -231,7 +243,7 @@ fn corruption_is_named_with_file_and_offset() {
             text.contains(file) && text.contains(&format!("offset {offset}: ")),
             "{text}"
         );
-        let left = orphans(&copy.0, case).unwrap();
+        let left = orphans_of(&copy.0, case).unwrap();
         assert_eq!(
             left.len(),
             1,
@@ -248,7 +260,7 @@ fn a_directory_without_a_lock_is_nobodys() {
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("holiday.jpg"), "precious").unwrap();
     fs::create_dir(parent.join("new-example-1-0")).unwrap();
-    let found = orphans(&copy.0, "good").unwrap();
+    let found = orphans_of(&copy.0, "good").unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
     assert!(
@@ -257,7 +269,7 @@ fn a_directory_without_a_lock_is_nobodys() {
     );
     let path = found[0].path.clone();
     fs::write(path.join("notes.txt"), "not ours").unwrap();
-    found[0].remove();
+    found[0].remove().unwrap();
     let left = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), ["notes.txt"]);
 }

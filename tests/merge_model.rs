@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use write_buffer::core::Sequence;
 use write_buffer::core::batch::{Batch, CellValue, Change, Operation, compare_versions};
 use write_buffer::core::decimal::Decimal;
+use write_buffer::core::hold::{Claim, Held, borders};
+use write_buffer::core::ledger::{Fate as Outcome, Tally};
 use write_buffer::core::merge::{BATCH_ROWS_MAX, Merger, PendingRow, PendingValue};
 use write_buffer::core::table::{ColumnRole, Missing, Mode, TableId, TableSpec, Template};
 use write_buffer::core::value::Value;
@@ -382,6 +384,8 @@ enum Action {
     Freeze,
     /// Writes the oldest frozen batch.
     Commit,
+    /// Puts it in quarantine instead.
+    Quarantine,
     /// Tries to, and nothing of it happens.
     Fail,
     Split,
@@ -394,6 +398,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => frames.prop_map(Action::Add),
         3 => Just(Action::Freeze),
         3 => Just(Action::Commit),
+        1 => Just(Action::Quarantine),
         1 => Just(Action::Fail),
         1 => Just(Action::Split),
         1 => Just(Action::Discard),
@@ -404,6 +409,7 @@ fn action() -> impl Strategy<Value = Action> {
 enum Fate {
     Pending,
     Committed,
+    Quarantined,
     Discarded,
 }
 
@@ -465,17 +471,24 @@ impl World {
                 self.rows.push_into(&mut self.merger);
             }
             Action::Freeze => {
-                if let Some(batch) = self.merger.freeze() {
+                if let Some(batch) = self.merger.freeze().unwrap() {
                     self.frozen.push_back(fingerprint(&batch));
                 }
             }
             Action::Commit => {
                 if let Some(batch) = self.merger.frozen().cloned() {
                     self.database.execute(&batch);
-                    let resolved = self.merger.resolve().unwrap();
+                    let resolved = self.merger.resolve(Outcome::Committed).unwrap();
                     assert_eq!(resolved.last(), batch.last());
                     self.frozen.pop_front();
                     self.set_fate(&batch, Fate::Committed);
+                }
+            }
+            Action::Quarantine => {
+                if let Some(batch) = self.merger.resolve(Outcome::Quarantined) {
+                    self.frozen.pop_front();
+                    self.set_fate(&batch, Fate::Quarantined);
+                    self.forget();
                 }
             }
             Action::Fail => {
@@ -501,14 +514,17 @@ impl World {
                 for batch in self.merger.discard(self.rows.last()) {
                     self.set_fate(&batch, Fate::Discarded);
                 }
-                self.now = Database::default();
-                let kept = self
-                    .added
-                    .iter()
-                    .filter(|(_, fate)| *fate != Fate::Discarded);
-                kept.for_each(|(row, _)| row.apply(&mut self.now));
+                self.forget();
             }
         }
+    }
+
+    /// Some rows will never be in the database.
+    fn forget(&mut self) {
+        self.now = Database::default();
+        let kept = self.added.iter();
+        let kept = kept.filter(|(_, fate)| matches!(fate, Fate::Pending | Fate::Committed));
+        kept.for_each(|(row, _)| row.apply(&mut self.now));
     }
 
     fn set_fate(&mut self, batch: &Batch, fate: Fate) {
@@ -542,6 +558,32 @@ impl World {
         assert!(!late, "nothing is committed before what came earlier");
         self.check_batches();
         self.check_found();
+        self.check_conservation();
+    }
+
+    /// Rows and sums are where the model says that each row is.
+    fn check_conservation(&self) {
+        assert_eq!(self.merger.check(), Ok(()));
+        let ledger = self.merger.ledger();
+        let figures = |fate: Option<Fate>| {
+            let rows = self.added.iter();
+            let rows = rows.filter(move |(_, own)| fate.is_none_or(|fate| fate == *own));
+            Figures::of(rows.map(|(row, _)| row))
+        };
+        assert_eq!(Figures::from(&ledger.accepted), figures(None));
+        for (tally, fate) in [
+            (&self.merger.pending(), Fate::Pending),
+            (&ledger.committed, Fate::Committed),
+            (&ledger.quarantined, Fate::Quarantined),
+            (&ledger.discarded, Fate::Discarded),
+        ] {
+            assert_eq!(Figures::from(tally), figures(Some(fate)), "{fate:?}");
+        }
+        for batch in self.merger.batches() {
+            let span = batch.previous().0 as usize..batch.last().0 as usize;
+            let rows = self.added[span].iter().map(|(row, _)| row);
+            assert_eq!(Figures::from(&batch.check().unwrap()), Figures::of(rows));
+        }
     }
 
     fn check_batches(&self) {
@@ -641,6 +683,51 @@ impl World {
                 row.key
             );
         }
+    }
+}
+
+/// Rows by table and sums by table and column, without those that are zero.
+#[derive(Debug, Default, PartialEq)]
+struct Figures {
+    rows: BTreeMap<String, u64>,
+    sums: BTreeMap<(String, String), BigInt>,
+}
+
+impl Figures {
+    /// The model's own: every added amount by itself.
+    fn of<'a>(rows: impl Iterator<Item = &'a AddedRow>) -> Self {
+        let mut figures = Self::default();
+        for row in rows {
+            let spec = &TABLES[row.table];
+            *figures.rows.entry(spec.name.clone()).or_default() += 1;
+            row.with_fields(|_, fields| {
+                let is_sum = |name: &str| spec.delta.iter().any(|d| d == name);
+                for (name, value) in fields.iter().filter(|(name, _)| is_sum(name)) {
+                    let Cell::Amount(amount) = cell(CellValue::Value(*value), ColumnRole::Delta)
+                    else {
+                        panic!("a delta is an amount")
+                    };
+                    let at = (spec.name.clone(), (*name).to_owned());
+                    *figures.sums.entry(at).or_default() += amount;
+                }
+            });
+        }
+        figures.sums.retain(|_, sum| *sum != BigInt::from(0));
+        figures
+    }
+
+    fn from(tally: &Tally) -> Self {
+        let mut figures = Self::default();
+        for (_, table) in tally.tables() {
+            let name = &table.spec.name;
+            figures.rows.insert(name.clone(), table.rows);
+            for (column, sum) in table.spec.delta.iter().zip(&table.sums) {
+                let at = (name.clone(), column.clone());
+                figures.sums.insert(at, scaled(sum));
+            }
+        }
+        figures.sums.retain(|_, sum| *sum != BigInt::from(0));
+        figures
     }
 }
 
@@ -776,7 +863,7 @@ fn orders_5001_and_5002_keep_their_numbers_after_a_failed_flush() {
         rows.add("orders", &[("id", Int(id)), ("status", text("pending"))]);
     }
     rows.push_into(&mut merger);
-    let failed = merger.freeze().unwrap();
+    let failed = merger.freeze().unwrap().unwrap();
     rows.add("orders", &[("id", Int(5003)), ("status", text("pending"))]);
     rows.add("orders", &[("id", Int(5001)), ("status", text("executed"))]);
     rows.push_into(&mut merger);
@@ -787,8 +874,8 @@ fn orders_5001_and_5002_keep_their_numbers_after_a_failed_flush() {
         values(again),
         [status("5001", "pending"), status("5002", "pending")]
     );
-    merger.resolve();
-    let next = merger.freeze().unwrap();
+    merger.resolve(Outcome::Committed);
+    let next = merger.freeze().unwrap().unwrap();
     assert_eq!(
         values(&next),
         [status("5001", "executed"), status("5003", "pending")]
@@ -892,7 +979,7 @@ fn find_shows_the_newer_version_also_when_it_is_in_an_older_batch() {
         &[("id", Int(1)), ("status", text("new")), ("version", Int(2))],
     );
     rows.push_into(&mut merger);
-    merger.freeze();
+    merger.freeze().unwrap();
     rows.add(
         "orders",
         &[
@@ -924,9 +1011,9 @@ fn an_older_row_that_a_newer_one_covers_in_part() {
         );
         rows.push_into(&mut merger);
     }
-    while let Some(batch) = merger.freeze() {
+    while let Some(batch) = merger.freeze().unwrap() {
         database.execute(&batch);
-        merger.resolve();
+        merger.resolve(Outcome::Committed);
     }
     assert_eq!(database.0["orders"][0]["a"], cell_text("six"));
 }
@@ -982,7 +1069,7 @@ fn a_deleted_row_is_found_as_nothing() {
     );
     assert_eq!(merger.find(TableId(0), b"events", &key_of(2)), None);
     assert_eq!(
-        values(&merger.freeze().unwrap()),
+        values(&merger.freeze().unwrap().unwrap()),
         [(Change::Delete, vec![cell_text("1")])]
     );
 }
@@ -994,7 +1081,7 @@ fn sums_over_several_batches_are_found_as_one() {
     for amount in ["0.1", "0.2", "-1"] {
         rows.add("accounts", &[("id", Int(1)), ("balance", text(amount))]);
         rows.push_into(&mut merger);
-        merger.freeze();
+        merger.freeze().unwrap();
     }
     let found = merger.find(TableId(0), b"accounts", &key_of(1)).unwrap();
     let PendingValue::Sum(sum) = &found.columns[1].2 else {
@@ -1039,7 +1126,7 @@ fn a_group_is_whole_in_one_batch_even_when_it_overfills_it() {
     rows.push_into(&mut merger);
     let sizes: Vec<_> = merger.batches().map(Batch::rows_merged).collect();
     assert_eq!(sizes, [2 * BATCH_ROWS_MAX + 1, 1]);
-    let batch = merger.freeze().unwrap();
+    let batch = merger.freeze().unwrap().unwrap();
     assert_eq!(
         batch.group_rows(1),
         Some((Sequence(2), Sequence(2 * BATCH_ROWS_MAX as u64 + 1)))
@@ -1052,7 +1139,7 @@ fn what_is_frozen_survives_a_discard() {
     let mut merger = Merger::at(Sequence(0));
     rows.add("log", &[("a", Int(1))]);
     rows.push_into(&mut merger);
-    let frozen = merger.freeze().unwrap();
+    let frozen = merger.freeze().unwrap().unwrap();
     rows.add("log", &[("a", Int(2))]);
     rows.push_into(&mut merger);
     let dropped = merger.discard(rows.last());
@@ -1061,7 +1148,255 @@ fn what_is_frozen_survives_a_discard() {
     rows.push_into(&mut merger);
     assert_eq!(merger.frozen().map(|b| b.last()), Some(frozen.last()));
     assert_eq!(merger.resolved(), Sequence(0));
-    merger.resolve();
+    merger.resolve(Outcome::Committed);
     assert_eq!(merger.resolved(), Sequence(2));
-    assert_eq!(merger.freeze().unwrap().previous(), Sequence(2));
+    assert_eq!(merger.freeze().unwrap().unwrap().previous(), Sequence(2));
+}
+
+#[test]
+fn deltas_that_a_deletion_or_a_newer_version_took_away_are_accounted_for() {
+    let versioned = TableSpec {
+        version: Some("version".to_owned()),
+        missing: Missing::Insert,
+        ..delta_spec("positions", &["id"], &["size"])
+    };
+    let mut rows = BatchBuilder::new(vec![
+        delta_spec("accounts", &["id"], &["balance"]),
+        versioned,
+    ]);
+    let accounts = |amount| [("id", Int(1)), ("balance", text(amount))];
+    rows.add("accounts", &accounts("10.5"));
+    rows.add("accounts", &accounts("1"));
+    rows.delete("accounts", &[("id", Int(1))]);
+    rows.add("accounts", &accounts("0.25"));
+    for (version, size) in [(7, "3"), (6, "100"), (7, "-0.5")] {
+        rows.add(
+            "positions",
+            &[
+                ("id", Int(1)),
+                ("size", text(size)),
+                ("version", Int(version)),
+            ],
+        );
+    }
+    let batch = rows.batch();
+    let figures = batch.check().unwrap();
+    let sum = |table| figures.sum(TableId(table), 0).canonical();
+    // What is written is 0.25 and 2.5; what was added is all of it.
+    assert_eq!((sum(0), sum(1)), ("11.75".to_owned(), "102.5".to_owned()));
+    assert_eq!((figures.rows(TableId(0)), figures.rows(TableId(1))), (4, 3));
+    let written: Vec<_> = values(&batch).into_iter().map(|(_, cells)| cells).collect();
+    let amount = |tenths: i64| Cell::Amount(BigInt::from(tenths) * BigInt::from(10).pow(28));
+    assert!(written[1].contains(&amount(25)), "{written:?}");
+    assert!(written[2].contains(&amount(250)), "{written:?}");
+}
+
+// ---- the quarantine --------------------------------------------------------------------
+
+/// A group that the database may refuse, and what happens before it is added.
+#[derive(Debug, Clone)]
+struct Sent {
+    rows: Vec<AddedRow>,
+    is_refused: bool,
+    /// What was added before is written first.
+    is_next_batch: bool,
+    /// A person replays those of the groups in quarantine whose bit is set.
+    replayed: u8,
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let rows = prop::collection::vec(row(), 1..4);
+    (rows, 0..5u8, any::<bool>(), 0..8u8, any::<u8>()).prop_map(
+        |(rows, refused, is_next_batch, replays, bits)| Sent {
+            rows,
+            is_refused: refused == 0,
+            is_next_batch,
+            replayed: if replays == 0 { bits } else { 0 },
+        },
+    )
+}
+
+/// What the worker does, with a database that refuses some groups.
+struct Exchange {
+    sent: Vec<Sent>,
+    rows: BatchBuilder,
+    merger: Merger,
+    database: Database,
+    held: Held<usize>,
+    /// Groups in quarantine, by their place in `sent`, each with its rows.
+    quarantine: Vec<(usize, Vec<Claim>)>,
+    /// How many followed another one.
+    followers: usize,
+}
+
+impl Exchange {
+    fn group(&self, batch: &Batch, at: usize) -> (usize, Vec<Claim>) {
+        let first = batch.group_rows(at).unwrap().0.0;
+        let mut rows = 0;
+        let group = self.sent.iter().position(|sent| {
+            rows += sent.rows.len() as u64;
+            rows >= first
+        });
+        let shapes = self.rows.shapes();
+        let claims = batch.rows_of_group(at, &shapes);
+        (
+            group.unwrap(),
+            claims.into_iter().map(|row| row.claim).collect(),
+        )
+    }
+
+    fn write_all(&mut self) {
+        while self.merger.freeze().unwrap().is_some() {}
+        while let Some(batch) = self.merger.frozen().cloned() {
+            let groups: Vec<_> = (0..batch.group_count())
+                .map(|at| self.group(&batch, at))
+                .collect();
+            let shapes = self.rows.shapes();
+            let (followers, held) = self.held.followers(groups.clone(), |_| false);
+            if !followers.is_empty() && followers.len() < groups.len() {
+                let borders = borders(&followers, groups.len());
+                self.merger.split_at(&borders, &shapes).unwrap();
+            } else if !followers.is_empty() {
+                self.held.extend(held);
+                self.followers += groups.len();
+                self.quarantine.extend(groups);
+                self.merger.resolve(Outcome::Quarantined);
+            } else if groups.iter().any(|(at, _)| self.sent[*at].is_refused) {
+                if groups.len() > 1 {
+                    self.merger.split(&shapes).unwrap();
+                    continue;
+                }
+                self.held.add(&groups[0].1, &groups[0].0);
+                self.quarantine.extend(groups);
+                self.merger.resolve(Outcome::Quarantined);
+            } else {
+                self.database.execute(&batch);
+                self.merger.resolve(Outcome::Committed);
+            }
+        }
+        assert_eq!(self.merger.resolved(), self.merger.position());
+    }
+
+    /// Replays those of the bits, in order, but none that stands behind one that stays.
+    fn replay(&mut self, bits: u8) {
+        let mut stays = Held::default();
+        let quarantine = std::mem::take(&mut self.quarantine);
+        for (place, (at, claims)) in quarantine.into_iter().enumerate() {
+            let is_chosen = bits >> (place % 8) & 1 == 1;
+            if is_chosen && stays.holder(&claims).is_none() {
+                let rows = self.sent[at].rows.clone();
+                rows.iter().for_each(|row| row.apply(&mut self.database));
+            } else {
+                stays.add(&claims, &at);
+                self.quarantine.push((at, claims));
+            }
+        }
+        self.held = stays;
+    }
+
+    /// The groups of `sent` that are not in `left_out`, in order.
+    fn without(&self, sent: usize, left_out: &[(usize, Vec<Claim>)]) -> Database {
+        let mut database = Database::default();
+        let there = |at: &usize| !left_out.iter().any(|(out, _)| out == at);
+        for at in (0..sent).filter(there) {
+            let rows = self.sent[at].rows.iter();
+            rows.for_each(|row| row.apply(&mut database));
+        }
+        database
+    }
+}
+
+/// Without the order in which rows were appended: those that waited are the last ones.
+fn as_sets(database: &Database) -> Database {
+    let mut database = database.clone();
+    database.0.retain(|_, rows| !rows.is_empty());
+    let tables = database.0.values_mut();
+    tables.for_each(|rows| rows.sort_by_key(|row| format!("{row:?}")));
+    database
+}
+
+fn check_quarantine(sent: Vec<Sent>) -> usize {
+    let mut world = Exchange {
+        rows: BatchBuilder::new(TABLES.clone()),
+        merger: Merger::at(Sequence(0)),
+        database: Database::default(),
+        held: Held::default(),
+        quarantine: Vec::new(),
+        followers: 0,
+        sent,
+    };
+    for at in 0..world.sent.len() {
+        let group = world.sent[at].clone();
+        if group.is_next_batch {
+            world.write_all();
+        }
+        if group.replayed != 0 {
+            world.write_all();
+            world.replay(group.replayed);
+        }
+        world.rows.group(|rows| {
+            for row in &group.rows {
+                row.with_fields(|table, fields| match row.delete {
+                    true => rows.delete(table, fields),
+                    false => rows.add(table, fields),
+                });
+            }
+        });
+        world.rows.push_into(&mut world.merger);
+    }
+    world.write_all();
+    let all = world.sent.len();
+    assert_eq!(
+        as_sets(&world.database),
+        as_sets(&world.without(all, &world.quarantine)),
+        "the database is the effect of all groups that are not in quarantine"
+    );
+    world.replay(u8::MAX);
+    assert_eq!(world.quarantine.len(), 0, "nothing stands behind nothing");
+    assert_eq!(
+        as_sets(&world.database),
+        as_sets(&world.without(all, &[])),
+        "replayed in order, it is as if nothing had been refused"
+    );
+    world.followers
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replaying_the_quarantine_is_as_if_nothing_had_been_refused(
+        sent in prop::collection::vec(sent(), 1..30)
+    ) {
+        check_quarantine(sent);
+    }
+}
+
+#[test]
+fn sums_wait_for_nothing_but_what_is_no_sum() {
+    let volume = |delete: bool| AddedRow {
+        table: 7,
+        delete,
+        key: 1,
+        key_is_text: false,
+        currency: false,
+        columns: 3,
+        numbers: [5, 6, 0],
+        fine: false,
+        reverse: false,
+    };
+    let group = |row: AddedRow, is_refused| Sent {
+        rows: vec![row],
+        is_refused,
+        is_next_batch: false,
+        replayed: 0,
+    };
+    let sums = [true, false, false, true, false].map(|refused| group(volume(false), refused));
+    assert_eq!(check_quarantine(sums.to_vec()), 0);
+    let deleted = [
+        group(volume(false), true),
+        group(volume(true), false),
+        group(volume(false), false),
+    ];
+    assert_eq!(check_quarantine(deleted.to_vec()), 2);
 }

@@ -339,11 +339,50 @@ fn the_checkpoint_moves_with_the_batch_and_is_read_again() {
         );
         let row = "SELECT writer, sequence, durable, updated_at > 1700000000 FROM write_buffer_checkpoints";
         assert_eq!(bench.query(row).await, ["w1|7|1|1"]);
-        bench.sink.close(&durable, false).await;
+        bench.sink.close().await;
         assert_eq!(bench.query(row).await, ["w1|7|1|1"]);
         bench.sink.connect(&durable).await.unwrap();
-        bench.sink.close(&durable, true).await;
+        assert!(bench.sink.forget(&durable).await);
+        bench.sink.close().await;
         assert!(bench.query(row).await.is_empty());
+    });
+}
+
+#[test]
+fn checkpoints_of_writers_that_ended_long_ago_are_pruned_and_an_idle_one_is_put_back() {
+    run(async {
+        let mut bench = Bench::new("CREATE TABLE t(id INTEGER PRIMARY KEY)", vec![]).await;
+        let rows = "SELECT writer || ' ' || sequence FROM write_buffer_checkpoints ORDER BY writer";
+        let old = "unixepoch() - 8 * 86400";
+        bench
+            .query(&format!(
+                "INSERT INTO write_buffer_checkpoints VALUES ('dead', 5, 0, {old}), \
+                 ('journal', 6, 1, {old}), ('recent', 7, 0, unixepoch() - 6 * 86400) RETURNING 1"
+            ))
+            .await;
+        bench.sink.connect(&writer()).await.unwrap();
+        assert_eq!(bench.query(rows).await, ["journal 6", "recent 7", "w1 0"]);
+        bench
+            .query("DELETE FROM write_buffer_checkpoints WHERE writer = 'w1' RETURNING 1")
+            .await;
+        let step = CheckpointMove {
+            before: Sequence(3),
+            after: Sequence(4),
+        };
+        let durable = Writer {
+            durable: true,
+            ..writer()
+        };
+        let refused = bench.sink.write(&durable, None, step).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Fenced, "a journal's writer");
+        bench.sink.write(&writer(), None, step).await.unwrap();
+        assert_eq!(bench.query(rows).await, ["journal 6", "recent 7", "w1 4"]);
+        let fenced = bench.sink.write(&writer(), None, step).await.unwrap_err();
+        assert_eq!(
+            fenced.kind,
+            FailureKind::Fenced,
+            "a row that is there counts"
+        );
     });
 }
 

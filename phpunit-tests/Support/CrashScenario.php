@@ -12,40 +12,50 @@ use RuntimeException;
  * outside of them: the files in which they note each group that was accepted.
  *
  * A group is a trade, an order and two balance deltas with 18 decimals. The amounts differ
- * from group to group, so that sums tell a group that is missing, doubled or not whole.
+ * from group to group, so that sums tell a group that is missing, doubled or not whole. Of a
+ * writer with REFUSE, every so manyeth group is one that the database refuses; with PAD each
+ * group has a note of so many bytes, too.
  */
 final class CrashScenario
 {
     private const GROUPS = <<<'PHP'
         function amount(int $id): string { return sprintf('%d.%018d', $id % 1_000, $id * 7 + 1); }
         function group(WriteBuffer $buffer, int $id): void {
+            [$refuse, $pad] = [(int) getenv('REFUSE'), (int) getenv('PAD')];
+            $user = $refuse > 0 && $id % $refuse === $refuse - 1 ? null : 7;
             $buffer->beginTransaction();
             $buffer->addTrade(['match_id' => $id, 'price' => '78000.5', 'quantity' => amount($id)]);
-            $buffer->addOrder($id, ['user_id' => 7, 'status' => 'executed', 'quantity' => amount($id)]);
+            $buffer->addOrder($id, ['user_id' => $user, 'status' => 'executed', 'quantity' => amount($id)]);
             $buffer->addBalanceUpdate(1, 'usd', ['balance' => amount($id), 'available_balance' => amount($id)]);
             $buffer->addBalanceUpdate(2, 'btc', ['balance' => '-' . amount($id)]);
+            if ($pad > 0) $buffer->add('notes', ['id' => $id, 'note' => str_repeat('x', $pad)]);
             $buffer->commit();
         }
         function journal(array $more = []): array {
             global $options;
             $mode = getenv('MODE') ?: 'process';
-            return $more + $options + ['journal' => $mode, 'journal_dir' => getenv('DIRECTORY'), 'flush_interval_ms' => 10];
+            $more += getenv('PAD') ? ['tables' => ['notes' => ['mode' => 'insert', 'table' => 'wb_crash_notes']]] : [];
+            return $more + $options + [
+                'journal' => $mode, 'journal_dir' => getenv('DIRECTORY'), 'journal_sync_ms' => 5, 'flush_interval_ms' => 10,
+            ];
         }
 
         PHP;
 
-    /** Notes each group after commit() has returned. */
+    /** Notes each group after commit() has returned. With COUNT it ends, if it lives so long. */
     private const WRITE = <<<'PHP'
         $acknowledged = fopen(getenv('ACKNOWLEDGED'), 'a');
         $buffer = WriteBuffer::open('crash', journal());
         [$first, $pause] = [(int) getenv('FIRST'), (int) getenv('PAUSE_US')];
+        [$count, $flush] = [(int) getenv('COUNT'), (int) getenv('FLUSH')];
         echo "ready\n";
-        for ($id = $first; $id < $first + 20_000; $id++) {
+        for ($id = $first; $id < $first + ($count ?: 20_000); $id++) {
             group($buffer, $id);
             fwrite($acknowledged, "$id\n");
             if ($pause > 0) usleep(mt_rand(0, $pause));
+            if ($flush > 0 && $id % $flush === 0) $buffer->flush(20_000);
         }
-        sleep(60);
+        $count > 0 ? $buffer->close(20_000) : sleep(60);
         PHP;
 
     private const RECOVER = <<<'PHP'
@@ -55,10 +65,18 @@ final class CrashScenario
         echo json_encode([$result->isSuccess(), $result->getErrors(), $buffer->getStats()['quarantined']]);
         PHP;
 
+    private const NOTES = 'wb_crash_notes';
+
     /** Groups of one writer begin at a multiple of this. */
     private const WRITER = 100_000;
 
     private int $writers = 0;
+
+    /** @var array<int, int> of each writer, which of its groups are refused */
+    private array $refuse = [];
+
+    /** @var array<int, int> of each writer, the length of its notes */
+    private array $pad = [];
 
     public function __construct(public readonly string $directory, private readonly string $mode = 'process')
     {
@@ -69,6 +87,7 @@ final class CrashScenario
             Database::execute("DELETE FROM write_buffer_checkpoints WHERE writer LIKE 'crash-%'");
         }
         Database::createSpotTables();
+        Database::create(self::NOTES, 'id BIGINT PRIMARY KEY, note LONGTEXT NOT NULL');
         Database::createAccount(1, 'usd');
         Database::createAccount(2, 'btc');
     }
@@ -89,28 +108,41 @@ final class CrashScenario
         return ['DIRECTORY' => "$this->directory/journal", 'MODE' => $this->mode];
     }
 
-    /** Starts a process that writes groups until it is killed. */
-    public function writer(int $pauseUs = 100): Subprocess
+    /**
+     * Starts a process that writes groups until it is killed.
+     *
+     * @param array<string, string> $environment such as MODE, REFUSE, PAD
+     */
+    public function writer(int $pauseUs = 100, array $environment = []): Subprocess
     {
         $number = ++$this->writers;
-        return Subprocess::start(self::script(self::WRITE), $this->environment() + [
+        $this->refuse[$number] = (int) ($environment['REFUSE'] ?? 0);
+        $this->pad[$number] = (int) ($environment['PAD'] ?? 0);
+        return Subprocess::start(self::script(self::WRITE), $environment + $this->environment() + [
             'ACKNOWLEDGED' => "$this->directory/acknowledged-$number",
             'FIRST' => (string) ($number * self::WRITER),
             'PAUSE_US' => (string) $pauseUs,
         ]);
     }
 
-    /** Starts a process that takes over what dead ones left. */
-    public function recoverer(): Subprocess
+    /**
+     * Starts a process that takes over what dead ones left.
+     *
+     * @param array<string, string> $environment
+     */
+    public function recoverer(array $environment = []): Subprocess
     {
-        return Subprocess::start(self::script(self::RECOVER), $this->environment());
+        return Subprocess::start(self::script(self::RECOVER), $environment + $this->environment());
     }
 
     /** Takes over what dead processes left; says what it said. */
     public function recover(): string
     {
         $child = $this->recoverer()->wait(40);
-        if ($child->exitCode !== 0 || $child->stdout() !== "ready\n[true,[],0]") {
+        $result = json_decode(substr($child->stdout(), strlen("ready\n")), true);
+        // What is in quarantine is reported, and what is reported is that.
+        $isExpected = is_array($result) && ($result[2] > 0 ? $result[0] === false : $result[1] === []);
+        if ($child->exitCode !== 0 || !$isExpected) {
             throw new RuntimeException('The recovery failed: ' . $child->output());
         }
         return $child->stderr();
@@ -148,25 +180,27 @@ final class CrashScenario
 
     /**
      * What is wrong in the database; nothing if each accepted group is there exactly once
-     * and whole, and of each killed writer at most the one that it was about to note.
+     * and whole, or, if it is one to refuse, in quarantine instead; and of each killed writer
+     * at most the one that it was about to note.
      *
      * @return list<string>
      */
     public function audit(): array
     {
         $wrong = [];
-        $written = array_map('intval', array_column(Database::rows('SELECT match_id FROM order_transactions ORDER BY match_id'), 'match_id'));
-        $orders = array_map('intval', array_column(Database::rows('SELECT id FROM orders ORDER BY id'), 'id'));
-        if ($written !== $orders) {
-            $wrong[] = sprintf('%d trades but %d orders', count($written), count($orders));
+        $written = self::numbers('SELECT match_id FROM order_transactions ORDER BY match_id');
+        if ($written !== self::numbers('SELECT id FROM orders ORDER BY id')) {
+            $wrong[] = sprintf('%d trades but %d orders', count($written), Database::count('orders'));
         }
-        $beyond = array_fill_keys($written, true);
-        if (count($beyond) !== count($written)) {
-            $wrong[] = 'a trade is there twice';
+        $noted = array_values(array_filter($written, fn (int $id): bool => ($this->pad[intdiv($id, self::WRITER)] ?? 0) > 0));
+        if ($noted !== self::numbers('SELECT id FROM ' . self::NOTES . ' ORDER BY id')) {
+            $wrong[] = sprintf('%d trades with notes but %d notes', count($noted), Database::count(self::NOTES));
         }
+        [$quarantined, $unreadable] = $this->quarantined();
+        array_push($wrong, ...$unreadable, ...$this->misplaced('written', $written, false), ...$this->misplaced('in quarantine', $quarantined, true));
+        $beyond = array_fill_keys([...$written, ...$quarantined], true);
         for ($number = 1; $number <= $this->writers; $number++) {
-            $file = "$this->directory/acknowledged-$number";
-            $accepted = array_map('intval', is_file($file) ? file($file) ?: [] : []);
+            $accepted = $this->accepted($number);
             $missing = array_filter($accepted, static fn (int $id): bool => !isset($beyond[$id]));
             if ($missing !== []) {
                 $wrong[] = sprintf('writer %d: %d of %d accepted groups are missing, the first is %d', $number, count($missing), count($accepted), reset($missing));
@@ -179,7 +213,78 @@ final class CrashScenario
         if ($beyond !== []) {
             $wrong[] = sprintf('%d groups are there that nobody wrote, the first is %d', count($beyond), array_key_first($beyond));
         }
-        $sum = '0';
+        return [...$wrong, ...self::wrongSums($written)];
+    }
+
+    /** Groups in quarantine. */
+    public function refused(): int
+    {
+        return count($this->quarantined()[0]);
+    }
+
+    /** @return list<int> */
+    private static function numbers(string $sql): array
+    {
+        return array_map(static fn (array $row): int => (int) reset($row), Database::rows($sql));
+    }
+
+    /** @return list<int> groups of a writer that were accepted */
+    private function accepted(int $number): array
+    {
+        $file = "$this->directory/acknowledged-$number";
+        return array_map('intval', is_file($file) ? file($file) ?: [] : []);
+    }
+
+    /**
+     * The groups in the quarantine files, and what is wrong with their lines.
+     *
+     * @return array{list<int>, list<string>}
+     */
+    private function quarantined(): array
+    {
+        [$groups, $wrong] = [[], []];
+        foreach (glob("$this->directory/journal/*.jsonl") ?: [] as $file) {
+            foreach (file($file) ?: [] as $line) {
+                $rows = json_decode($line, true)['rows'] ?? [];
+                $id = $rows[0]['row']['match_id'] ?? 0;
+                $groups[] = $id;
+                if (count($rows) !== 4 + (int) (($this->pad[intdiv($id, self::WRITER)] ?? 0) > 0)) {
+                    $wrong[] = "in quarantine is no whole group: $line";
+                }
+            }
+        }
+        return [$groups, $wrong];
+    }
+
+    /**
+     * Groups that are somewhere more than once, or that should not be there.
+     *
+     * @param list<int> $groups
+     * @return list<string>
+     */
+    private function misplaced(string $where, array $groups, bool $areRefused): array
+    {
+        $wrong = [];
+        $doubled = array_keys(array_filter(array_count_values($groups), static fn (int $times): bool => $times > 1));
+        if ($doubled !== []) {
+            $wrong[] = sprintf('%d groups are %s more than once, the first is %d', count($doubled), $where, $doubled[0]);
+        }
+        foreach ($groups as $id) {
+            $refuse = $this->refuse[intdiv($id, self::WRITER)] ?? 0;
+            if (($refuse > 0 && $id % $refuse === $refuse - 1) !== $areRefused) {
+                $wrong[] = "group $id is $where";
+            }
+        }
+        return $wrong;
+    }
+
+    /**
+     * @param list<int> $written
+     * @return list<string>
+     */
+    private static function wrongSums(array $written): array
+    {
+        [$wrong, $sum] = [[], '0'];
         foreach ($written as $id) {
             $sum = bcadd($sum, sprintf('%d.%018d', $id % 1_000, $id * 7 + 1), 18);
         }
@@ -191,14 +296,14 @@ final class CrashScenario
                 $wrong[] = "$name is $found, the groups make $sum";
             }
         }
-        $quarantine = glob("$this->directory/journal/*.jsonl") ?: [];
-        return $quarantine === [] ? $wrong : [...$wrong, 'rows are in quarantine: ' . implode(', ', $quarantine)];
+        return $wrong;
     }
 
     /** Removes the scenario's files. */
     public function remove(): void
     {
         self::removeTree($this->directory);
+        Database::drop(self::NOTES);
     }
 
     public static function removeTree(string $path): void

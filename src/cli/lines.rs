@@ -1,14 +1,16 @@
-//! A file of groups, one line of JSON each, that a live buffer may append to meanwhile.
+//! A file of groups, one line of JSON each, that a live buffer appends to.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::Error;
+use crate::core::hold::{Claim, Held};
+use crate::journal::quarantine::{StoredGroup, unhex};
 
 /// One line.
 #[derive(Debug, Clone)]
@@ -24,12 +26,16 @@ pub struct Line {
 /// A group that was set aside.
 #[derive(Debug, Clone)]
 pub struct Group {
+    /// Whose rows they were; `None` in lines of earlier versions.
+    pub writer: Option<String>,
     /// First and last row.
     pub rows: (u64, u64),
     /// Why.
     pub reason: String,
     /// Its rows in order.
     pub changes: Vec<Change>,
+    /// Whose it is, and which rows of the database it is about, if the line says so.
+    pub place: Option<StoredGroup>,
     /// The line.
     pub json: Json,
 }
@@ -43,6 +49,8 @@ pub struct Change {
     pub is_delete: bool,
     /// Its fields.
     pub fields: Vec<(String, Owned)>,
+    /// Those that are added to what is there.
+    pub delta: Vec<String>,
 }
 
 /// A value.
@@ -98,9 +106,11 @@ impl Group {
         let rows = json["rows"].as_array().ok_or("\"rows\" is no list")?;
         let changes = rows.iter().map(Change::parse).collect::<Result<_, _>>()?;
         Ok(Self {
+            writer: json["writer"].as_str().map(str::to_owned),
             rows: (sequence("first")?, sequence("last")?),
             reason: json["reason"].as_str().unwrap_or_default().to_owned(),
             changes,
+            place: StoredGroup::from_json(&json),
             json,
         })
     }
@@ -132,6 +142,12 @@ impl Change {
             table: table.to_owned(),
             is_delete,
             fields: fields.collect::<Result<_, String>>()?,
+            delta: json["delta"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|name| Some(name.as_str()?.to_owned()))
+                .collect(),
         })
     }
 }
@@ -153,60 +169,88 @@ impl Owned {
     }
 }
 
-fn unhex(fields: &Map<String, Json>) -> Option<Vec<u8>> {
-    let text = fields.get("hex").filter(|_| fields.len() == 1)?.as_str()?;
-    let digits = text.as_bytes();
-    let is_hex = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
-    let digit = |b: u8| (b as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    digits
-        .chunks(2)
-        .filter(|_| is_hex)
-        .map(byte)
-        .collect::<Option<Vec<_>>>()
-        .filter(|_| is_hex)
+impl Line {
+    /// The rows of the database that it is about, as far as it says so.
+    pub fn claims(&self) -> &[Claim] {
+        let place = self.group.as_ref().ok().and_then(|g| g.place.as_ref());
+        place.map_or(&[], |place| &place.claims)
+    }
+
+    /// Whether it says which rows those are.
+    pub fn says_its_place(&self) -> bool {
+        self.group.as_ref().is_ok_and(|g| g.place.is_some())
+    }
 }
 
-/// The right to take lines out of a file: one program at a time has it.
+/// The lines that stand behind an earlier one, each with the number of that one.
+pub fn behind<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<(usize, usize)> {
+    let mut held = Held::default();
+    let mut found = Vec::new();
+    for line in lines {
+        if let Some((before, _)) = held.holder(line.claims()) {
+            found.push((line.number, *before));
+        }
+        held.add(line.claims(), &line.number);
+    }
+    found
+}
+
+/// The right to take lines out of a file: one program at a time has it, and no live buffer
+/// appends meanwhile, so that what stands behind a line is known until it is out.
 #[derive(Debug)]
 pub struct Editor {
     path: PathBuf,
-    /// The directory, locked: the file itself is only locked for moments, because a live
-    /// buffer may want to append.
+    /// The file, if there is one, locked.
+    file: Option<File>,
+    /// The directory, locked: the file is another one after each line.
     _only: File,
 }
 
 impl Editor {
-    /// Waits for nobody.
+    /// Waits for no other program like this, and only for moments for a live buffer.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let failed = |e: io::Error| Error::Failed(format!("{}: {e}.", directory.display()));
         let only = File::open(directory).map_err(failed)?;
         match flock(&only, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _only: only,
-            }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Failed(format!(
-                "Another write-buffer works on files in {}; wait until it has ended.",
-                directory.display()
-            ))),
-            Err(e) => Err(failed(e.into())),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::Failed(format!(
+                    "Another write-buffer works on files in {}; wait until it has ended.",
+                    directory.display()
+                )));
+            }
+            Err(e) => return Err(failed(e.into())),
         }
+        let file = locked(path);
+        Ok(Self {
+            path: path.to_owned(),
+            file: file.map_err(|e| Error::Failed(format!("{}: {e}.", path.display())))?,
+            _only: only,
+        })
     }
 
     /// Takes one line out, durably: the file is replaced by one without it, so that after a
     /// crash it is the one or the other. Returns whether the line was there.
-    pub fn remove(&self, line: &[u8]) -> Result<bool, Error> {
+    pub fn remove(&mut self, line: &[u8]) -> Result<bool, Error> {
         let removed = self.try_remove(line);
         removed.map_err(|e| {
             Error::Failed(format!("{} cannot be rewritten: {e}.", self.path.display()))
         })
     }
 
-    fn try_remove(&self, line: &[u8]) -> io::Result<bool> {
-        let (mut old, mut bytes) = self.locked()?;
+    fn try_remove(&mut self, line: &[u8]) -> io::Result<bool> {
+        if self.file.is_none() {
+            // Made since.
+            self.file = locked(&self.path)?;
+        }
+        let Some(old) = &mut self.file else {
+            return Ok(false);
+        };
+        let mut bytes = Vec::new();
+        old.rewind()?;
+        old.read_to_end(&mut bytes)?;
         let mut rest = Vec::with_capacity(bytes.len());
         let mut found = false;
         for one in bytes.split_inclusive(|b| *b == b'\n') {
@@ -224,11 +268,15 @@ impl Editor {
         let new = PathBuf::from(new);
         let _ = fs::remove_file(&new);
         let mut options = OpenOptions::new();
-        let mut file = options
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
+        let options = options.read(true).append(true).create_new(true).mode(0o600);
+        let mut file = options.open(&new)?;
+        // Before it is in the other one's place.
+        flock(&file, FlockOperation::LockExclusive)?;
+        let owner = old.metadata()?;
+        if file.metadata()?.uid() != owner.uid() {
+            // The administrator must not take the file away from the buffer's user.
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
         file.write_all(&rest)?;
         // What was appended by who takes no lock.
         bytes.clear();
@@ -236,7 +284,7 @@ impl Editor {
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        if let Some(directory) = self.path.parent() {
+        if let Some(directory) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
             File::open(directory)?.sync_all()?;
         }
         bytes.clear();
@@ -245,20 +293,22 @@ impl Editor {
             file.write_all(&bytes)?;
             file.sync_all()?;
         }
+        *old = file;
         Ok(true)
     }
+}
 
-    /// The file, locked, and what it says.
-    fn locked(&self) -> io::Result<(File, Vec<u8>)> {
-        loop {
-            let mut file = File::open(&self.path)?;
-            flock(&file, FlockOperation::LockExclusive)?;
-            let (mine, there) = (file.metadata()?, fs::metadata(&self.path)?);
-            if (mine.dev(), mine.ino()) == (there.dev(), there.ino()) {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes)?;
-                return Ok((file, bytes));
-            }
+fn locked(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        flock(&file, FlockOperation::LockExclusive)?;
+        let (mine, there) = (file.metadata()?, fs::metadata(path));
+        if there.is_ok_and(|there| (mine.dev(), mine.ino()) == (there.dev(), there.ino())) {
+            return Ok(Some(file));
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod checkpoints;
 mod drain;
+mod figures;
 mod inspect;
 mod lines;
 mod out;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::Error;
 use super::drain::end;
 use super::lines::{Change, Group, Owned};
@@ -18,12 +20,11 @@ use crate::engine::clock::Clock;
 /// How long a transaction that is under way may take after the time was over.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Writes groups, one transaction each.
+/// Writes groups, one transaction each, and each under a checkpoint of its own: a group that
+/// is in the database already is not written again.
 pub struct Replayer {
     config: Config,
     timeout: Duration,
-    /// Made anew after a refusal, which halts it: the group must not go to quarantine again.
-    buffer: Option<Arc<Buffer>>,
 }
 
 /// Why a group was not written.
@@ -50,46 +51,38 @@ impl Replayer {
         ];
         options.extend(tables.map(|tables| ("tables".to_owned(), tables)));
         let config = Config::from_options(&options, |_| None).map_err(|e| Error::Usage(e.0))?;
-        Ok(Self {
-            config,
-            timeout,
-            buffer: None,
-        })
+        Ok(Self { config, timeout })
     }
 
-    /// Writes a group and waits until it is committed.
-    pub fn write(&mut self, group: &Group) -> Result<(), Refused> {
-        let buffer = match self.buffer.take() {
-            Some(buffer) => buffer,
-            None => {
-                let made = Buffer::new(self.config.clone());
-                let buffer = made.map_err(|e| Refused::Database(format!("{e}.")))?;
-                buffer.handle_made();
-                buffer
-            }
-        };
-        let written = write(&buffer, group, self.timeout);
-        if matches!(written, Ok(()) | Err((_, false))) {
-            self.buffer = Some(buffer);
-        } else {
+    /// Writes a group and waits until it is committed. The checkpoint `writer` stays until
+    /// what is returned is ended.
+    pub fn write(&self, group: &Group, writer: String) -> Result<Arc<Buffer>, Refused> {
+        let made = Buffer::again(self.config.clone(), writer);
+        let buffer = made.map_err(|e| Refused::Database(format!("{e}.")))?;
+        buffer.handle_made();
+        if let Err(refused) = write(&buffer, group, self.timeout) {
             buffer.stop(true);
             end(&buffer);
+            return Err(refused);
         }
-        written.map_err(|(refused, _)| refused)
+        Ok(buffer)
     }
 }
 
-impl Drop for Replayer {
-    fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            end(&buffer);
-        }
-    }
+/// The name under which a line is replayed. Lines that are the same are as many groups;
+/// `alike` says how many of them are in the file.
+pub fn writer_of(line: &[u8], alike: usize) -> String {
+    let mut hash = Sha256::new();
+    hash.update(alike.to_le_bytes());
+    hash.update(line);
+    let digits = hash.finalize();
+    let digits: String = digits.iter().map(|b| format!("{b:02x}")).collect();
+    // 128 bits: no two lines will ever have the same.
+    format!("replay-{}", &digits[..32])
 }
 
-/// The flag says whether the buffer is of no use any more.
-fn write(buffer: &Arc<Buffer>, group: &Group, timeout: Duration) -> Result<(), (Refused, bool)> {
-    let unfit = |why: String| (Refused::Group(why), false);
+fn write(buffer: &Arc<Buffer>, group: &Group, timeout: Duration) -> Result<(), Refused> {
+    let unfit = Refused::Group;
     let begun = buffer.begin().map_err(|e| unfit(text(e)))?;
     begun.map_err(|e| unfit(e.to_string()))?;
     for change in &group.changes {
@@ -98,9 +91,7 @@ fn write(buffer: &Arc<Buffer>, group: &Group, timeout: Duration) -> Result<(), (
             return Err(unfit(why));
         }
     }
-    let committed = buffer
-        .commit()
-        .map_err(|e| (Refused::Group(text(e)), true))?;
+    let committed = buffer.commit().map_err(|e| unfit(text(e)))?;
     let last = committed.map_err(|e| unfit(e.to_string()))?;
     buffer.request_flush(last);
     let clock = Clock::start();
@@ -114,7 +105,7 @@ fn write(buffer: &Arc<Buffer>, group: &Group, timeout: Duration) -> Result<(), (
         if let Some(halted) = halted {
             // The engine's own remedy is for a buffer that lives on.
             let why = halted.trim_end_matches(" Nothing more is written; rows stay pending.");
-            return Err((Refused::Group(why.to_owned()), true));
+            return Err(Refused::Group(why.to_owned()));
         }
         if !stopped && clock.now() >= timeout {
             // A transaction that is under way is waited for: its outcome should be known.
@@ -127,7 +118,7 @@ fn write(buffer: &Arc<Buffer>, group: &Group, timeout: Duration) -> Result<(), (
             }
             let why = error.unwrap_or_else(|| "the database did not answer.".to_owned());
             let why = format!("Not committed within {} s: {why}", timeout.as_secs());
-            return Err((Refused::Database(why), true));
+            return Err(Refused::Database(why));
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Reading a writer's segments frame by frame, as recovery does; but it goes on behind what
 //! is wrong, takes no lock, and reads live journals too.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::figures::Figures;
 use super::places::WriterPlace;
 use super::{Error, Verdict};
 use crate::core::Sequence;
@@ -14,7 +14,7 @@ use crate::core::table::{DescribedShapes, Shape};
 use crate::core::value::Value;
 use crate::journal::directory::SEGMENT_HEADER_LEN;
 use crate::journal::recovery::{
-    DeadSegment, RecoveryError, cut_at, good_frame, read_header, read_segment,
+    DeadSegment, RecoveryError, cut_at, error_at, good_frame, read_header,
 };
 
 /// How often a live journal is read anew when a segment went while it was read.
@@ -78,8 +78,8 @@ pub struct Scan {
     pub rows: u64,
     /// Groups of rows on disk.
     pub groups: u64,
-    /// Rows on disk by declared table.
-    pub tables: BTreeMap<String, u64>,
+    /// Rows on disk by declared table, with their sums.
+    pub figures: Figures,
     /// Ranges of rows that were discarded.
     pub discards: Vec<(Sequence, Sequence)>,
     /// All that is wrong.
@@ -121,11 +121,8 @@ impl Scan {
         let has_all_headers = headers.problems.is_empty();
         scan.problems.append(&mut headers.problems);
         let count = headers.segments.len();
-        for (at, segment) in headers.segments.into_iter().enumerate() {
-            if has_all_headers {
-                scan.check_order(&segment);
-            }
-            let bytes = match read_segment(&segment.path) {
+        for (at, mut segment) in headers.segments.into_iter().enumerate() {
+            let bytes = match read_whole(&segment.path) {
                 Ok(bytes) => bytes,
                 Err(_) if place.is_live() && !segment.path.exists() => continue,
                 Err(error) => {
@@ -133,8 +130,12 @@ impl Scan {
                     continue;
                 }
             };
+            let bytes = segment.take_note(&bytes);
+            if has_all_headers {
+                scan.check_order(&segment);
+            }
             let is_last = at + 1 == count;
-            scan.read_segment(segment, &bytes, is_last, place.is_live(), &mut see)?;
+            scan.read_segment(segment, bytes, is_last, place.is_live(), &mut see)?;
         }
         Ok(scan)
     }
@@ -142,6 +143,36 @@ impl Scan {
     /// Reads a journal.
     pub fn of(place: &WriterPlace) -> Result<Self, Error> {
         Self::read(place, |_| Ok(()))
+    }
+
+    /// Reads a journal, and counts its rows behind `checkpoint` that were not discarded. No
+    /// figures of those where a live writer discards rows each time they are counted.
+    pub fn with_pending(
+        place: &WriterPlace,
+        checkpoint: Sequence,
+    ) -> Result<(Self, Option<Figures>), Error> {
+        // That a row was discarded stands behind it in the log.
+        let mut discards: Vec<(Sequence, Sequence)> = Vec::new();
+        let mut tries = 0;
+        loop {
+            let mut pending = Figures::default();
+            let scan = Self::read(place, |found| {
+                let frame = &found.frame;
+                let is_behind = frame.kind == FrameKind::Rows && frame.last() > checkpoint;
+                if is_behind && !is_within(&discards, frame.first) {
+                    pending.add_frame(found);
+                }
+                Ok(())
+            })?;
+            tries += 1;
+            if scan.discards == discards {
+                return Ok((scan, Some(pending)));
+            }
+            if tries > LIVE_TRIES {
+                return Ok((scan, None));
+            }
+            discards.clone_from(&scan.discards);
+        }
     }
 
     /// The first row on disk.
@@ -217,7 +248,14 @@ impl Scan {
         } else {
             return;
         };
-        let (path, wrong) = (path.clone(), Wrong::Corrupt);
+        // A power cut takes what was not synced in any order.
+        let torn = before.segment.may_be_torn() && segment.was_never_synced();
+        let wrong = if torn && offset != 16 {
+            Wrong::Torn
+        } else {
+            Wrong::Corrupt
+        };
+        let path = path.clone();
         // The same place was found from the other side already.
         self.problems
             .retain(|p| (&p.path, p.offset) != (&path, offset));
@@ -243,11 +281,7 @@ impl Scan {
         let mut frames = 0;
         while let Some(frame) = good_frame(bytes, at, last.next()) {
             if let Err(what) = self.take(&frame, &mut shapes) {
-                self.corrupt(RecoveryError {
-                    path: segment.path.clone(),
-                    offset: at,
-                    what,
-                });
+                self.corrupt(error_at(&segment.path, at, what));
             }
             see(&Found {
                 segment: segment.number,
@@ -276,12 +310,11 @@ impl Scan {
                 }),
                 _ => {}
             }
-        } else if bytes[at..].iter().any(|b| *b != 0) {
-            self.corrupt(RecoveryError {
-                path: segment.path.clone(),
-                offset: at,
-                what: format!("what stands behind row {last} is no good frame, and this is not the journal's last segment"),
-            });
+        } else if bytes[at..].iter().any(|b| *b != 0) && !segment.may_be_torn() {
+            let what = format!(
+                "what stands behind row {last} is no good frame, and this is not the journal's last segment"
+            );
+            self.corrupt(error_at(&segment.path, at, what));
         }
         self.segments.push(SegmentScan {
             segment,
@@ -313,7 +346,7 @@ impl Scan {
                     let shape = shape
                         .filter(|s| fields(s, &row).is_some())
                         .ok_or_else(|| format!("a row of group {} cannot be read", frame.first))?;
-                    *self.tables.entry(shape.table.name.clone()).or_default() += 1;
+                    self.figures.add_row(shape, &row);
                     rows += 1;
                 }
                 if rows != frame.rows {
@@ -326,6 +359,13 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// Whether a row is in one of some ranges, which are in order and do not overlap.
+fn is_within(ranges: &[(Sequence, Sequence)], row: Sequence) -> bool {
+    let behind = ranges.partition_point(|(first, _)| *first <= row);
+    let candidate = behind.checked_sub(1).and_then(|at| ranges.get(at));
+    candidate.is_some_and(|(_, last)| row <= *last)
 }
 
 /// A row's fields by name. `None` when its bytes do not fit its shape.
@@ -377,13 +417,13 @@ impl Headers {
     }
 }
 
+fn read_whole(path: &Path) -> Result<Vec<u8>, RecoveryError> {
+    fs::read(path).map_err(|e| RecoveryError::io(path, &e))
+}
+
 /// The header of one file; `None` for one that was made ahead and never used.
 fn header(path: &Path) -> Result<Option<DeadSegment>, RecoveryError> {
-    let unreadable = |e: io::Error| RecoveryError {
-        path: path.to_owned(),
-        offset: 0,
-        what: e.to_string(),
-    };
+    let unreadable = |e: io::Error| RecoveryError::io(path, &e);
     let mut header = Vec::with_capacity(SEGMENT_HEADER_LEN);
     let mut file = fs::File::open(path)
         .map_err(unreadable)?

@@ -1,7 +1,10 @@
 //! `status`: buffers, writers, quarantine, spilled rows.
 
+use std::path::Path;
+
 use serde_json::{Value as Json, json};
 
+use super::figures::Figures;
 use super::lines::Lines;
 use super::out::{Out, number};
 use super::places::{WriterPlace, buffers};
@@ -17,6 +20,8 @@ struct Seen<'a> {
     checkpoint: Option<u64>,
     /// Rows that the database does not have, where that can be told.
     pending: Option<u64>,
+    /// Those that can be read, by table.
+    pending_figures: Option<Figures>,
     /// Why it cannot be told, or should not be.
     odd: Option<String>,
 }
@@ -37,6 +42,7 @@ pub fn run(common: &Common, database: &Database, out: &mut Out) -> Result<Verdic
     let mut fine = database_error.is_none();
     let mut listed = Vec::new();
     let mut rows = Vec::new();
+    let mut figures = Vec::new();
     let mut notes = Vec::new();
     for (name, place) in &places {
         let mut listed_writers = Vec::new();
@@ -47,36 +53,48 @@ pub fn run(common: &Common, database: &Database, out: &mut Out) -> Result<Verdic
             };
             fine &= writer.is_live() && seen.scan.problems.is_empty() && seen.odd.is_none();
             rows.push(seen.row(name));
+            let lines = seen.scan.figures.lines(seen.pending_figures.as_ref());
+            figures.extend(
+                lines
+                    .into_iter()
+                    .map(|line| figure(name, &writer.writer, line)),
+            );
             notes.extend(seen.notes());
             listed_writers.push(seen.json());
         }
-        let quarantined = match &place.quarantine {
-            None => None,
-            Some(path) => Some((path, Lines::read(path)?.lines.len())),
-        };
-        if let Some((path, groups)) = quarantined.filter(|(_, groups)| *groups > 0) {
-            fine = false;
-            notes.push(format!(
-                "{name}: {groups} group(s) in quarantine in {}: `write-buffer quarantine list --name {name}`",
-                path.display()
-            ));
-        }
-        let mut spilled = Vec::new();
-        for path in &place.spilled {
-            let groups = Lines::read(path)?.lines.len();
-            fine &= groups == 0;
-            if groups > 0 {
+        let mut set_aside = |path: &Path, what: &str| -> Result<Json, Error> {
+            let lines = Lines::read(path)?;
+            let (of_lines, unreadable) = Figures::of_lines(&lines);
+            let lines = lines.lines.len();
+            fine &= lines == 0;
+            if lines > 0 {
+                let file = path.display();
+                let list = match what {
+                    "spilled" => format!("--file {file}"),
+                    _ => format!("--name {name}"),
+                };
                 notes.push(format!(
-                    "{name}: {groups} group(s) spilled to {}: `write-buffer quarantine list --file` that file",
-                    path.display()
+                    "{name}: {lines} group(s) {what} in {file}: `write-buffer quarantine list {list}`"
                 ));
+                let all = of_lines.lines(None).into_iter();
+                figures.extend(all.map(|line| figure(name, what, line)));
             }
-            spilled.push(json!({ "path": path, "groups": groups }));
-        }
+            Ok(json!({
+                "path": path,
+                "groups": lines,
+                "unreadable": unreadable,
+                "tables": of_lines.json(),
+            }))
+        };
+        let quarantined = place.quarantine.iter();
+        let quarantined = quarantined.map(|path| set_aside(path, "in quarantine"));
+        let quarantined = quarantined.collect::<Result<Vec<_>, _>>()?.pop();
+        let spilled = place.spilled.iter().map(|path| set_aside(path, "spilled"));
+        let spilled = spilled.collect::<Result<Vec<_>, _>>()?;
         listed.push(json!({
             "name": name,
             "writers": listed_writers,
-            "quarantine": quarantined.map(|(path, groups)| json!({ "path": path, "groups": groups })),
+            "quarantine": quarantined,
             "spilled": spilled,
         }));
     }
@@ -108,6 +126,21 @@ pub fn run(common: &Common, database: &Database, out: &mut Out) -> Result<Verdic
             ];
             out.table(&head, &rows)?;
         }
+        if !figures.is_empty() {
+            out.line("")?;
+            let head = [
+                "BUFFER",
+                "WHERE",
+                "TABLE",
+                "ROWS, OR SUM OF",
+                "ON DISK",
+                "PENDING",
+            ];
+            out.table(&head, &figures)?;
+            if stored.is_none() {
+                out.line("What is on disk may be in the database already: which rows are pending is known with --dsn only.")?;
+            }
+        }
         for note in notes {
             out.line(&note)?;
         }
@@ -118,14 +151,14 @@ pub fn run(common: &Common, database: &Database, out: &mut Out) -> Result<Verdic
     Ok(Verdict::of(fine))
 }
 
+fn figure(buffer: &str, place: &str, line: [String; 4]) -> Vec<String> {
+    let names = [buffer.to_owned(), place.to_owned()];
+    names.into_iter().chain(line).collect()
+}
+
 impl<'a> Seen<'a> {
     /// `None` when a live writer ended, and its journal went, meanwhile.
     fn look(place: &'a WriterPlace, stored: Option<Option<u64>>) -> Result<Option<Self>, Error> {
-        let scan = match Scan::of(place) {
-            Ok(scan) => scan,
-            Err(_) if !place.path.exists() => return Ok(None),
-            Err(error) => return Err(error),
-        };
         let database = place.database();
         let mut odd = None;
         let checkpoint = match stored {
@@ -140,6 +173,15 @@ impl<'a> Seen<'a> {
             Some(None) => Some(0),
             Some(known) => known,
             None => None,
+        };
+        let read = match checkpoint {
+            Some(checkpoint) => Scan::with_pending(place, Sequence(checkpoint)),
+            None => Scan::of(place).map(|scan| (scan, None)),
+        };
+        let (scan, figures) = match read {
+            Ok(read) => read,
+            Err(_) if !place.path.exists() => return Ok(None),
+            Err(error) => return Err(error),
         };
         let before = scan.first().map_or(0, |first| first.0 - 1);
         if let Some(found) = checkpoint.filter(|c| *c < before) {
@@ -159,6 +201,7 @@ impl<'a> Seen<'a> {
             database,
             checkpoint,
             pending,
+            pending_figures: figures.filter(|_| pending.is_some()),
             odd,
         }))
     }
@@ -186,16 +229,7 @@ impl<'a> Seen<'a> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let tables = self.scan.tables.iter();
-        let tables: Vec<_> = tables.map(|(t, n)| format!("{n} of {t}")).collect();
         let mut notes = Vec::new();
-        if !tables.is_empty() {
-            notes.push(format!(
-                "{}: rows on disk: {}",
-                self.place.writer,
-                tables.join(", ")
-            ));
-        }
         let problems = self.scan.problems.iter();
         notes.extend(problems.map(|p| {
             format!(
@@ -224,7 +258,8 @@ impl<'a> Seen<'a> {
             "last": scan.last().map(|s| s.0),
             "rows": scan.rows,
             "groups": scan.groups,
-            "tables": scan.tables,
+            "tables": scan.figures.json(),
+            "pending_tables": self.pending_figures.as_ref().map(Figures::json),
             "discarded": self.discarded(),
             "database": self.database,
             "checkpoint": self.checkpoint,

@@ -241,6 +241,24 @@ impl Decimal {
         }
     }
 
+    /// Whether the other is the same number, however many zeros end its fraction.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mut difference = self.negated();
+        difference.add_assign(other);
+        difference.is_zero()
+    }
+
+    /// Plain notation without zeros that change nothing: one text for one number.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let text = self.to_string();
+        match text.split_once('.') {
+            Some(_) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            None => text,
+        }
+    }
+
     /// Whether the number is zero.
     #[must_use]
     pub fn is_zero(&self) -> bool {
@@ -351,6 +369,25 @@ mod tests {
             assert_eq!(parse(text), Err(error), "{text}");
         }
         assert!(parse(&"9".repeat(65)).is_ok());
+    }
+
+    #[test]
+    fn one_number_has_one_canonical_text() {
+        for (text, canonical) in [
+            ("0.00", "0"),
+            ("-1.50", "-1.5"),
+            ("100", "100"),
+            ("100.0", "100"),
+            ("0.010", "0.01"),
+        ] {
+            let number = Decimal::parse(text.as_bytes()).unwrap();
+            assert_eq!(number.canonical(), canonical);
+            let same = Decimal::parse(canonical.as_bytes()).unwrap();
+            assert!(number.is_same(&same) && same.is_same(&number));
+            let mut other = number.clone();
+            other.add_assign(&Decimal::from_parts(1, 30));
+            assert!(!number.is_same(&other) && !other.is_same(&number));
+        }
     }
 
     proptest! {

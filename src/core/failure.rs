@@ -72,13 +72,15 @@ impl Failure {
     }
 }
 
-/// An atomic group that the database refused for good.
+/// An atomic group that went to quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedGroup {
     /// The group's first row.
     pub first: Sequence,
     /// The group's last row.
     pub last: Sequence,
-    /// Why it was refused.
+    /// Why it was refused, or which rows it stands behind.
     pub reason: String,
+    /// Whether it was not refused, but stands behind one that was.
+    pub is_follower: bool,
 }

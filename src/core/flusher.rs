@@ -265,6 +265,13 @@ impl Flusher {
         self.phase = Phase::Halted;
     }
 
+    /// Whether something could be written now: there is a connection, nothing is in doubt,
+    /// and no failure is waited out.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready && !self.unknown
+    }
+
     /// Whether nothing will be written any more.
     #[must_use]
     pub fn is_halted(&self) -> bool {

@@ -1,7 +1,8 @@
 //! The merger: which rows are in which batch, from the log's end back to the checkpoint.
 //!
 //! Rows enter the last *open* batch. A batch is *frozen* before it is written and never
-//! changes again; while frozen batches exist they are the oldest rows.
+//! changes again; while frozen batches exist they are the oldest rows. What it has seen is
+//! in its ledger, and a batch that does not add up is not frozen.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use super::Sequence;
 use super::batch::{Batch, CellValue, Found, LogBytes, PushError, compare_versions};
 use super::decimal::Decimal;
 use super::frame::{Frame, FrameKind};
+use super::ledger::{Fate, Imbalance, Ledger, Part, Tally};
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
 
@@ -19,12 +21,47 @@ pub const BATCH_ROWS_MAX: usize = 5_000;
 /// Bytes of the log that close a batch, so that one hot key cannot keep a batch open for ever.
 pub const BATCH_BYTES_MAX: u64 = 8 << 20;
 
+/// Batches whose figures are added up when one is resolved: more of them, and only some
+/// resolves do it, so that a long backlog does not cost its length each time.
+const AUDIT_BATCHES: usize = 64;
+
+/// Why a batch was not taken apart.
+#[derive(Debug, thiserror::Error)]
+pub enum SplitError {
+    /// The log no longer reads as it did.
+    #[error(transparent)]
+    Log(#[from] PushError),
+    /// The halves are not the whole.
+    #[error(transparent)]
+    Imbalance(#[from] Imbalance),
+}
+
+/// A batch that is to be written, and what it was made of.
+#[derive(Debug)]
+struct Frozen {
+    batch: Arc<Batch>,
+    figures: Tally,
+}
+
+impl Frozen {
+    fn new(batch: Batch) -> Result<Self, Imbalance> {
+        let figures = batch.check()?;
+        let batch = Arc::new(batch);
+        Ok(Self { batch, figures })
+    }
+}
+
 /// All rows between the checkpoint and the end of the log, in batches.
 #[derive(Debug, Default)]
 pub struct Merger {
-    frozen: VecDeque<Arc<Batch>>,
+    frozen: VecDeque<Frozen>,
     open: VecDeque<Batch>,
     position: Sequence,
+    ledger: Ledger,
+    /// The frame that is being merged.
+    reading: Tally,
+    /// Resolves until the next one that is audited.
+    audit_in: usize,
 }
 
 impl Merger {
@@ -32,9 +69,8 @@ impl Merger {
     #[must_use]
     pub fn at(position: Sequence) -> Self {
         Self {
-            frozen: VecDeque::new(),
-            open: VecDeque::new(),
             position,
+            ..Self::default()
         }
     }
 
@@ -47,7 +83,7 @@ impl Merger {
     /// The last row that is no longer pending, nor any before it.
     #[must_use]
     pub fn resolved(&self) -> Sequence {
-        let oldest = self.frozen.front().map(|b| b.previous());
+        let oldest = self.frozen.front().map(|f| f.batch.previous());
         oldest
             .or_else(|| self.open.front().map(Batch::previous))
             .unwrap_or(self.position)
@@ -68,6 +104,10 @@ impl Merger {
             // Says something of rows elsewhere, and is no row itself.
             return Ok(frame.total_len());
         }
+        self.reading.clear();
+        frame
+            .and_then(|frame| self.reading.read(&frame, shapes))
+            .ok_or(PushError::Corrupt(self.position.next()))?;
         let follows = |batch: &Batch| batch.last() == self.position;
         if self.open.back().is_none_or(|b| is_full(b) || !follows(b)) {
             self.open.push_back(Batch::after(self.position));
@@ -76,6 +116,9 @@ impl Merger {
         if matches!(pushed, Err(PushError::NewBatch(_))) {
             self.open.push_back(Batch::after(self.position));
             pushed = self.push_into_last(source, offset, shapes);
+        }
+        if pushed.is_ok() {
+            self.ledger.accepted.add(&self.reading);
         }
         pushed
     }
@@ -90,7 +133,7 @@ impl Merger {
             .open
             .back_mut()
             .ok_or(PushError::Corrupt(self.position))?;
-        let length = batch.push(source, offset, shapes)?;
+        let length = batch.push_counted(source, offset, shapes, &self.reading)?;
         self.position = batch.last();
         Ok(length)
     }
@@ -100,66 +143,132 @@ impl Merger {
         self.position = self.position.max(through);
     }
 
-    /// Freezes the oldest open batch.
-    pub fn freeze(&mut self) -> Option<Arc<Batch>> {
-        let batch = Arc::new(self.open.pop_front()?);
-        self.frozen.push_back(Arc::clone(&batch));
-        Some(batch)
+    /// Freezes the oldest open batch, if its rows add up.
+    ///
+    /// # Errors
+    /// When they do not; the batch stays open.
+    pub fn freeze(&mut self) -> Result<Option<Arc<Batch>>, Imbalance> {
+        let Some(batch) = self.open.front() else {
+            return Ok(None);
+        };
+        let figures = batch.check()?;
+        let batch = self.open.pop_front().map(Arc::new);
+        self.frozen
+            .extend(batch.clone().map(|batch| Frozen { batch, figures }));
+        Ok(batch)
     }
 
     /// The batch to write next, if one is frozen.
     #[must_use]
     pub fn frozen(&self) -> Option<&Arc<Batch>> {
-        self.frozen.front()
+        self.frozen.front().map(|f| &f.batch)
     }
 
     /// Replaces the oldest frozen batch by its two halves, if it has two.
     ///
     /// # Errors
-    /// When the log no longer reads as it did.
-    pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), PushError> {
-        if self
-            .frozen
-            .front()
-            .is_none_or(|batch| batch.group_count() < 2)
-        {
-            return Ok(());
-        }
-        let Some(batch) = self.frozen.pop_front() else {
+    /// When the log no longer reads as it did, or the halves are not the whole; the batch
+    /// stays whole.
+    pub fn split(&mut self, shapes: &[Arc<Shape>]) -> Result<(), SplitError> {
+        let groups = self.frozen.front().map_or(0, |f| f.batch.group_count());
+        self.split_at(&[groups / 2], shapes)
+    }
+
+    /// Replaces the oldest frozen batch by its parts: one begins at each of these groups.
+    ///
+    /// # Errors
+    /// When the log no longer reads as it did, or the parts are not the whole; the batch
+    /// stays whole.
+    pub fn split_at(&mut self, groups: &[usize], shapes: &[Arc<Shape>]) -> Result<(), SplitError> {
+        let Some(whole) = self.frozen.front() else {
             return Ok(());
         };
-        let (count, middle) = (batch.group_count(), batch.group_count() / 2);
-        let halves = batch
-            .subset(0..middle, shapes)
-            .and_then(|l| Ok((l, batch.subset(middle..count, shapes)?)));
-        match halves {
-            Ok((left, right)) => {
-                self.frozen.push_front(Arc::new(right));
-                self.frozen.push_front(Arc::new(left));
-                Ok(())
-            }
-            Err(error) => {
-                self.frozen.push_front(batch);
-                Err(error)
-            }
+        let count = whole.batch.group_count();
+        let inner = groups.iter().copied().filter(|at| (1..count).contains(at));
+        let ends: Vec<_> = inner.chain([count]).collect();
+        if ends.len() == 1 {
+            return Ok(());
         }
+        let mut start = 0;
+        let mut parts: Vec<Frozen> = Vec::with_capacity(ends.len());
+        for end in ends {
+            parts.push(Frozen::new(whole.batch.subset(start..end, shapes)?)?);
+            start = end;
+        }
+        let mut all = parts[0].figures.clone();
+        for part in &parts[1..] {
+            all.add(&part.figures);
+        }
+        let part = Part::Halves(whole.batch.first(), whole.batch.last());
+        whole.figures.compare(&all, part)?;
+        self.frozen.pop_front();
+        for part in parts.into_iter().rev() {
+            self.frozen.push_front(part);
+        }
+        Ok(())
     }
 
     /// The oldest frozen batch is in the database, or in quarantine.
-    pub fn resolve(&mut self) -> Option<Arc<Batch>> {
-        self.frozen.pop_front()
+    pub fn resolve(&mut self, fate: Fate) -> Option<Arc<Batch>> {
+        let Frozen { batch, figures } = self.frozen.pop_front()?;
+        match fate {
+            Fate::Committed => self.ledger.committed.add(&figures),
+            Fate::Quarantined => self.ledger.quarantined.add(&figures),
+        }
+        Some(batch)
     }
 
     /// Drops every row that is not frozen; `through` is the end of the log. Returns the
     /// batches dropped. Rows past [`Merger::position`] are the caller's to count.
     pub fn discard(&mut self, through: Sequence) -> Vec<Batch> {
         self.position = through;
-        self.open.drain(..).collect()
+        let dropped: Vec<_> = self.open.drain(..).collect();
+        for batch in &dropped {
+            self.ledger.discarded.add(&batch.merged());
+        }
+        dropped
+    }
+
+    /// What became of the rows it has seen.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Rows and sums of the batches there are.
+    #[must_use]
+    pub fn pending(&self) -> Tally {
+        let mut pending = Tally::default();
+        self.frozen.iter().for_each(|f| pending.add(&f.figures));
+        self.open.iter().for_each(|b| pending.add(b.added()));
+        pending
+    }
+
+    /// Whether every row it has seen is accounted for.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        self.ledger.check(&self.pending())
+    }
+
+    /// [`Merger::check`] after a batch was resolved; with many pending, not after each.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn audit(&mut self) -> Result<(), Imbalance> {
+        if self.audit_in > 0 {
+            self.audit_in -= 1;
+            return Ok(());
+        }
+        self.audit_in = (self.frozen.len() + self.open.len()) / AUDIT_BATCHES;
+        self.check()
     }
 
     /// All batches with pending rows, oldest first.
     pub fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
-        self.frozen.iter().map(Arc::as_ref).chain(&self.open)
+        let frozen = self.frozen.iter().map(|f| f.batch.as_ref());
+        frozen.chain(&self.open)
     }
 
     /// The oldest row that is not frozen.
@@ -279,6 +388,26 @@ impl PendingRow {
                 }
                 Some((.., old)) => *old = value,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For tests of accounting that is wrong.
+    impl Merger {
+        pub(crate) fn open_mut(&mut self) -> Option<&mut Batch> {
+            self.open.front_mut()
+        }
+
+        pub(crate) fn forget_open(&mut self) -> Option<Batch> {
+            self.open.pop_front()
+        }
+
+        pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+            &mut self.ledger
         }
     }
 }

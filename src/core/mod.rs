@@ -10,6 +10,8 @@ pub mod dsn;
 pub mod failure;
 pub mod flusher;
 pub mod frame;
+pub mod hold;
+pub mod ledger;
 pub mod merge;
 pub mod table;
 pub mod value;

@@ -28,6 +28,9 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Bytes before a key's text, which say how long it is.
+pub const KEY_LENGTH_LEN: usize = 4;
+
 const TAG_NULL: u8 = 0;
 const TAG_FALSE: u8 = 1;
 const TAG_TRUE: u8 = 2;
@@ -108,7 +111,7 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn append_key(&self, key: &mut Vec<u8>) -> bool {
         let start = key.len();
-        key.extend_from_slice(&[0; 4]);
+        key.extend_from_slice(&[0; KEY_LENGTH_LEN]);
         match self {
             Self::Null => return false,
             Self::Bool(b) => key.push(b'0' + u8::from(*b)),

@@ -3,6 +3,7 @@
 //! It is read segment by segment as the database takes its rows, and removed once the
 //! database has them all. Until then it is as it was: a recovery that dies is repeated.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,17 @@ use parking_lot::Mutex;
 use super::rows::Rows;
 use crate::core::Sequence;
 use crate::core::batch::{Batch, LogBytes};
+use crate::core::config::Config;
 use crate::core::failure::RefusedGroup;
 use crate::core::flusher::Pending;
 use crate::core::frame::{Frame, FrameKind};
+use crate::core::hold::Claim;
+use crate::core::ledger::Fate;
 use crate::core::merge::Merger;
 use crate::core::table::DescribedShapes;
 use crate::journal::directory::SEGMENT_HEADER_LEN;
 use crate::journal::quarantine::group_line;
-use crate::journal::recovery::{DeadLog, read_segment};
+use crate::journal::recovery::{DeadLog, Frames};
 
 /// Open batches that are read ahead of the database.
 const BATCHES_AHEAD: usize = 2;
@@ -43,7 +47,16 @@ struct State {
     checkpoint: Option<Sequence>,
     written: u64,
     quarantined: Vec<RefusedGroup>,
-    broken: Option<String>,
+    broken: Option<Broken>,
+}
+
+/// Why a journal cannot be read on.
+#[derive(Debug, Clone)]
+pub enum Broken {
+    /// The system cannot read it, which may be otherwise the next time.
+    Unreadable(String),
+    /// It is not what it must be.
+    Corrupt(String),
 }
 
 struct LogBytesHolder(LogBytes);
@@ -57,10 +70,10 @@ impl std::fmt::Debug for LogBytesHolder {
 impl Adopted {
     /// The rows of a checked journal of some buffer.
     #[must_use]
-    pub fn new(log: DeadLog, buffer: &str) -> Self {
+    pub fn new(log: DeadLog, config: &Config) -> Self {
         Self {
             log,
-            buffer: buffer.to_owned(),
+            buffer: config.name.clone(),
             state: Mutex::default(),
         }
     }
@@ -71,6 +84,18 @@ impl Adopted {
         &self.log
     }
 
+    /// The log as it is for the database.
+    fn frames(&self, state: &State) -> &Frames {
+        let checkpoint = state.checkpoint.unwrap_or_default();
+        self.log.behind(checkpoint).unwrap_or(&self.log)
+    }
+
+    /// What was cut from its end, for people.
+    #[must_use]
+    pub fn cut(&self) -> Option<&str> {
+        self.frames(&self.state.lock()).cut.as_deref()
+    }
+
     /// Rows written so far.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -79,7 +104,7 @@ impl Adopted {
 
     /// Why it cannot be read on, if it cannot.
     #[must_use]
-    pub fn broken(&self) -> Option<String> {
+    pub fn broken(&self) -> Option<Broken> {
         self.state.lock().broken.clone()
     }
 
@@ -101,12 +126,15 @@ impl Adopted {
     }
 
     /// `false` at the end of the journal.
-    fn read_frame(&self, state: &mut State) -> Result<bool, String> {
-        let Some(segment) = self.log.segments.get(state.segment) else {
+    fn read_frame(&self, state: &mut State) -> Result<bool, Broken> {
+        let frames = self.frames(state);
+        let Some(segment) = frames.segments.get(state.segment) else {
             return Ok(false);
         };
         if state.bytes.is_none() {
-            let bytes = read_segment(&segment.path).map_err(|e| e.to_string())?;
+            let bytes = self.log.orphan.read(&segment.path, u64::MAX);
+            let bytes = bytes
+                .map_err(|e| Broken::Unreadable(format!("{}: {e}", segment.path.display())))?;
             state.bytes = Some(LogBytesHolder(Arc::new(bytes)));
             state.offset = SEGMENT_HEADER_LEN;
         }
@@ -124,16 +152,19 @@ impl Adopted {
             .as_ref()
             .get(state.offset..)
             .and_then(Frame::decode);
-        let frame = frame.ok_or_else(|| format!("{}: the frame that was here is gone", at()))?;
+        let frame = frame
+            .ok_or_else(|| Broken::Corrupt(format!("{}: the frame that was here is gone", at())))?;
         match frame.kind {
             FrameKind::Shape => {
                 let added = state.shapes.add(frame.payload);
-                added.ok_or_else(|| format!("{}: the shape cannot be read", at()))?;
+                added.ok_or_else(|| {
+                    Broken::Corrupt(format!("{}: the shape cannot be read", at()))
+                })?;
             }
             FrameKind::Discard => {}
             FrameKind::Rows
                 if frame.last() <= state.checkpoint.unwrap_or_default()
-                    || self.log.is_discarded(frame.first) =>
+                    || frames.is_discarded(frame.first) =>
             {
                 state.merger.skip_to(frame.last());
             }
@@ -145,7 +176,7 @@ impl Adopted {
                     ..
                 } = state;
                 let pushed = merger.push(&source, *offset, shapes.shapes());
-                pushed.map_err(|e| format!("{}: {e}", segment.path.display()))?;
+                pushed.map_err(|e| Broken::Corrupt(format!("{}: {e}", segment.path.display())))?;
             }
         }
         state.offset += frame.total_len();
@@ -177,7 +208,10 @@ impl Rows for Adopted {
     }
 
     fn freeze(&self) {
-        let _ = self.state.lock().merger.freeze();
+        let mut state = self.state.lock();
+        if let Err(imbalance) = state.merger.freeze() {
+            state.broken = Some(Broken::Corrupt(imbalance.to_string()));
+        }
     }
 
     fn frozen(&self) -> Option<Arc<Batch>> {
@@ -185,6 +219,11 @@ impl Rows for Adopted {
     }
 
     fn split(&self) {
+        let groups = self.frozen().map_or(0, |b| b.group_count());
+        self.split_at(&[groups / 2]);
+    }
+
+    fn split_at(&self, groups: &[usize]) {
         let mut state = self.state.lock();
         let State {
             merger,
@@ -192,18 +231,39 @@ impl Rows for Adopted {
             broken,
             ..
         } = &mut *state;
-        if let Err(error) = merger.split(shapes.shapes()) {
-            *broken = Some(error.to_string());
+        if let Err(error) = merger.split_at(groups, shapes.shapes()) {
+            *broken = Some(Broken::Corrupt(error.to_string()));
         }
     }
 
     fn resolve(&self, _took: Duration, quarantined: Option<RefusedGroup>) {
         let mut state = self.state.lock();
-        let rows = state.merger.resolve().map_or(0, |b| b.rows_added());
+        let fate = match &quarantined {
+            Some(_) => Fate::Quarantined,
+            None => Fate::Committed,
+        };
+        let rows = state.merger.resolve(fate).map_or(0, |b| b.rows_added());
+        if let Err(imbalance) = state.merger.audit() {
+            state.broken = Some(Broken::Corrupt(imbalance.to_string()));
+        }
         match quarantined {
             None => state.written += rows,
             Some(group) => state.quarantined.push(group),
         }
+    }
+
+    fn set_aside(&self, quarantined: Vec<RefusedGroup>) {
+        let mut state = self.state.lock();
+        state.merger.resolve(Fate::Quarantined);
+        state.quarantined.extend(quarantined);
+    }
+
+    fn checkpoint_skipped(&self, _through: Sequence) {}
+
+    fn claims(&self, batch: &Batch, group: usize) -> Vec<Claim> {
+        let state = self.state.lock();
+        let rows = batch.rows_of_group(group, state.shapes.shapes());
+        rows.into_iter().map(|row| row.claim).collect()
     }
 
     fn line(&self, batch: &Batch, group: usize, reason: &str) -> String {
@@ -212,22 +272,79 @@ impl Rows for Adopted {
             .group_rows(group)
             .unwrap_or((batch.first(), batch.last()));
         let rows = batch.rows_of_group(group, state.shapes.shapes());
-        group_line(&self.buffer, first, last, reason, &rows)
+        let writer = &self.log.orphan.writer;
+        group_line(&self.buffer, writer, first, last, reason, &rows)
     }
 
     fn connected(&self, checkpoint: Sequence) -> Result<(), String> {
-        if checkpoint < self.log.before {
-            return Err(format!(
-                "The journal {} begins with row {}, and its database had all rows before that; this database has the checkpoint {checkpoint}: it is another one, or an older copy. The journal was left as it is; open the buffer on the right database.",
-                self.log.orphan.path.display(),
+        let journal = self.log.orphan.path.display();
+        // No database ever had a row of it, and its writer died while it removed it.
+        let is_over = self.log.orphan.database.is_none() && self.log.is_all_discarded();
+        let checkpoint = if is_over {
+            checkpoint.max(self.log.last)
+        } else {
+            checkpoint
+        };
+        self.log.behind(checkpoint).map_err(|gap| match gap {
+            Some(gap) => format!("The journal {journal} cannot be recovered: {gap}. It was left as it is."),
+            None => format!(
+                "The journal {journal} begins with row {}, and its database had all rows before that; this database has the checkpoint {checkpoint}: it is another one, or an older copy. The journal was left as it is; open the buffer on the right database.",
                 self.log.before.next()
-            ));
-        }
+            ),
+        })?;
         let mut state = self.state.lock();
         if state.checkpoint.is_none() {
             state.checkpoint = Some(checkpoint);
-            state.merger = Merger::at(self.log.before);
+            state.merger = Merger::at(self.frames(&state).before);
         }
         Ok(())
+    }
+
+    fn register(&self, database: &str) -> io::Result<()> {
+        self.log.orphan.register(database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use crate::journal::directory::{Owner, adopt};
+    use crate::journal::disk::{Disk, System};
+
+    #[test]
+    fn a_journal_whose_rows_do_not_add_up_is_not_written() {
+        let root =
+            std::env::temp_dir().join(format!("write-buffer-adopted-{}", std::process::id()));
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/good");
+        let from = std::fs::read_dir(fixture).unwrap().next().unwrap().unwrap();
+        let to = root.join("good").join(from.file_name());
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from.path()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        std::fs::write(to.join("lock"), "").unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(System);
+        let directory = root.join("good").join(from.file_name());
+        let Owner::Dead(orphan) = adopt(&disk, &directory).unwrap() else {
+            panic!("its writer is dead");
+        };
+        let config = Config::from_options(&[], |_| None).unwrap();
+        let adopted = Adopted::new(DeadLog::read(orphan).unwrap(), &config);
+        adopted.connected(adopted.log().before).unwrap();
+        let pending = adopted.pending().rows;
+        adopted.state.lock().merger.open_mut().unwrap().spoil();
+        adopted.freeze();
+        let Some(Broken::Corrupt(why)) = adopted.broken() else {
+            panic!("nobody noticed");
+        };
+        assert!(
+            why.contains("do not add up") && why.contains("as merged"),
+            "{why}"
+        );
+        assert!(adopted.frozen().is_none());
+        assert_eq!((adopted.pending().rows, adopted.written()), (pending, 0));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

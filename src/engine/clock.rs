@@ -4,9 +4,11 @@
     reason = "this is the room that reads the clock"
 )]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Time since the buffer was made.
+use tokio::time::Instant;
+
+/// Time since the buffer was made. Under a simulator it is tokio's virtual time.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,

@@ -6,6 +6,7 @@
 pub mod adopted;
 pub mod buffer;
 pub mod clock;
+pub mod environment;
 pub mod process;
 pub mod progress;
 pub mod registry;

@@ -8,10 +8,11 @@ use hdrhistogram::Histogram;
 use crate::core::Sequence;
 use crate::core::batch::Batch;
 use crate::core::failure::{Failure, RefusedGroup};
-use crate::core::table::TableId;
 
 /// Groups in quarantine that are remembered by reason; all are counted.
 const REFUSED_KEPT: usize = 100;
+/// The same of those that stand behind others: one key can hold back thousands.
+const FOLLOWERS_KEPT: usize = 10;
 
 /// Everything the writer reports.
 #[derive(Debug)]
@@ -21,10 +22,6 @@ pub struct Progress {
     pub resolved: Sequence,
     /// Merged rows written, per declared table.
     pub written: Vec<u64>,
-    /// Rows added and committed, before merging, per declared table.
-    pub committed: Vec<u64>,
-    /// Rows in quarantine or discarded, before merging, per declared table.
-    pub set_aside: Vec<u64>,
     /// `written` when `flush` last returned.
     pub reported: Vec<u64>,
     /// Transactions committed.
@@ -51,8 +48,16 @@ pub struct Progress {
     pub quarantined: u64,
     /// Rows in quarantine when `flush` last returned.
     pub quarantined_reported: u64,
-    /// Groups put in quarantine since `flush` last returned.
+    /// Groups in quarantine.
+    pub quarantined_groups: u64,
+    /// Those of them that were not refused, but stand behind others.
+    pub followers: u64,
+    /// Rows of the database that hold groups back.
+    pub held_keys: u64,
+    /// The first groups put in quarantine since `flush` last returned.
     pub refused: Vec<RefusedGroup>,
+    /// How many there were beside those.
+    pub refused_unlisted: u64,
     /// Rows dropped by `clear`.
     pub discarded: u64,
     /// Times a failure was reported.
@@ -71,6 +76,8 @@ pub struct Progress {
     pub recovering: bool,
     /// Rows of dead writers that were written.
     pub recovered: u64,
+    /// Whether all rows and sums added up, each time they were looked at.
+    pub is_conserved: bool,
     /// Why nothing will be written any more.
     pub halted: Option<String>,
     /// The database's product and version.
@@ -91,8 +98,6 @@ impl Progress {
         Self {
             resolved: Sequence(0),
             written: vec![0; tables],
-            committed: vec![0; tables],
-            set_aside: vec![0; tables],
             reported: vec![0; tables],
             batches: 0,
             batch_time: Duration::ZERO,
@@ -106,7 +111,11 @@ impl Progress {
             connections: 0,
             quarantined: 0,
             quarantined_reported: 0,
+            quarantined_groups: 0,
+            followers: 0,
+            held_keys: 0,
             refused: Vec::new(),
+            refused_unlisted: 0,
             discarded: 0,
             failures: 0,
             attempts: 0,
@@ -116,6 +125,7 @@ impl Progress {
             last_notice: None,
             recovering: false,
             recovered: 0,
+            is_conserved: true,
             halted: None,
             server: None,
             connected: false,
@@ -129,7 +139,6 @@ impl Progress {
             let at = table.table_id.0 as usize;
             self.written[at] += table.rows_merged() as u64;
         }
-        add_rows(&mut self.committed, batch);
         self.batches += 1;
         self.batch_time += took;
         self.last_batch = (batch.rows_merged() as u64, took);
@@ -138,23 +147,29 @@ impl Progress {
     /// Rows were dropped by `clear`.
     pub fn discarded(&mut self, batch: &Batch) {
         self.discarded += batch.rows_added();
-        add_rows(&mut self.set_aside, batch);
     }
 
-    /// A batch of one group is in quarantine.
-    pub fn group_quarantined(&mut self, batch: &Batch, group: RefusedGroup) {
-        add_rows(&mut self.set_aside, batch);
-        self.quarantined += group.last.0 - group.first.0 + 1;
-        if self.refused.len() < REFUSED_KEPT {
-            self.refused.push(group);
-        }
+    /// These groups are in quarantine, this writer's or a dead one's.
+    pub fn groups_quarantined(&mut self, groups: Vec<RefusedGroup>) {
+        groups
+            .into_iter()
+            .for_each(|group| self.group_quarantined(group));
     }
 
-    /// A group of a dead writer is in quarantine.
-    pub fn adopted_quarantined(&mut self, group: RefusedGroup) {
+    /// A group is in quarantine, this writer's or a dead one's.
+    pub fn group_quarantined(&mut self, group: RefusedGroup) {
         self.quarantined += group.last.0 - group.first.0 + 1;
-        if self.refused.len() < REFUSED_KEPT {
+        self.quarantined_groups += 1;
+        self.followers += u64::from(group.is_follower);
+        let kept = if group.is_follower {
+            FOLLOWERS_KEPT
+        } else {
+            REFUSED_KEPT
+        };
+        if self.refused.len() < kept {
             self.refused.push(group);
+        } else {
+            self.refused_unlisted += 1;
         }
     }
 
@@ -172,12 +187,6 @@ impl Progress {
     #[must_use]
     pub fn unreported(&self, table: usize) -> u64 {
         self.written[table] - self.reported[table]
-    }
-}
-
-fn add_rows(counts: &mut [u64], batch: &Batch) {
-    for (at, count) in counts.iter_mut().enumerate() {
-        *count += batch.rows_added_to(TableId(u32::try_from(at).unwrap_or(u32::MAX)));
     }
 }
 

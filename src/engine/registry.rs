@@ -156,16 +156,18 @@ pub fn drain_all() -> Vec<String> {
             let _ = buffer.wait_resolved(buffer.sequence(), u64::MAX, slice);
         }
         let is_empty = buffer.pending_rows() == 0;
-        buffer.stop(true);
+        // With nothing pending it ends by itself, when the checkpoint is where it belongs.
+        // What dead writers left is the next process's if this one has no time for it.
+        buffer.stop(!is_empty || buffer.is_recovering());
         // An orderly end removes the checkpoint row and closes the connection; a database
         // that hangs must not hang the process.
         let grace = clock.now() + Duration::from_millis(if is_empty { 2_000 } else { 200 });
         while !buffer.worker_has_ended() && clock.now() < grace {
             buffer.wait_progress(Duration::from_millis(5));
         }
+        buffer.stop(true);
         if is_empty {
-            // Where no worker ever ran, nobody else does.
-            buffer.remove_journal();
+            buffer.remove_untouched_journal();
         } else {
             messages.push(left_behind(buffer));
         }
@@ -209,14 +211,16 @@ fn left_behind(buffer: &Arc<Buffer>) -> String {
                     .unwrap_or((Sequence(0), Sequence(0)));
                 group_line(
                     &config.name,
+                    &buffer.writer().id,
                     first,
                     last,
                     &why,
                     &batch.rows_of_group(group, shapes),
                 )
             });
+            let disk = &*buffer.environment().disk;
             let file = format!("{}.spilled-{}.jsonl", config.name, buffer.writer().id);
-            match append_lines(Path::new(directory), &file, &lines) {
+            match append_lines(disk, Path::new(directory), &file, &lines) {
                 Ok(path) => format!("they are in {}", path.display()),
                 Err(error) => format!("THEY ARE LOST: {directory}: {error}"),
             }

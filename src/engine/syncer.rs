@@ -78,10 +78,8 @@ fn run(buffer: &Weak<Buffer>) {
         if !buffer.syncer().wait() {
             continue;
         }
-        for segment in buffer.dirty() {
-            if buffer.sync(&segment).is_err() {
-                return;
-            }
+        if buffer.sync_appended().is_err() {
+            return;
         }
         let period = buffer.syncer().period;
         drop(buffer);

@@ -80,6 +80,7 @@ impl Log {
         shapes: &[&Shape],
         fill: impl FnOnce(&mut [u8]),
     ) -> io::Result<Sequence> {
+        failpoint!("append-before");
         let is_file = matches!(self.source, Source::Files(_));
         if is_file && !shapes.iter().all(|s| self.is_described(s)) {
             self.describe(payload, shapes)?;
@@ -104,6 +105,7 @@ impl Log {
                 .ok_or(io::ErrorKind::OutOfMemory)?;
         }
         self.last = Sequence(self.last.0 + u64::from(rows));
+        failpoint!("append-after");
         Ok(self.last)
     }
 

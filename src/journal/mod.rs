@@ -4,6 +4,7 @@
 //! The only room with mapped memory. It knows bytes and offsets, no time.
 
 pub mod directory;
+pub mod disk;
 pub mod log;
 pub mod quarantine;
 pub mod recovery;

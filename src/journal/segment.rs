@@ -7,17 +7,21 @@
 //! if its rows were released, and stays otherwise.
 #![allow(unsafe_code)]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
+use super::disk::Disk;
+
 /// Bytes of an ordinary segment: a few ten thousand rows, and small beside `max_pending_bytes`.
 pub const SEGMENT_LEN: usize = 4 << 20;
+/// Bytes at the end of a synced segment that say how far it was synced.
+pub const NOTE_LEN: usize = 8;
 /// Mappings a pool keeps; the writer needs one ahead, the rest covers a batch in flight.
 const POOL_MAX: usize = 4;
 
@@ -55,10 +59,14 @@ impl Pool {
 /// The file behind a segment.
 #[derive(Debug)]
 pub struct SegmentFile {
+    /// What it is on.
+    pub disk: Arc<dyn Disk>,
     /// Where it is.
     pub path: PathBuf,
     /// Bytes of all files of the journal, this one's included.
     pub journal_bytes: Arc<AtomicUsize>,
+    /// Whether it is to outlive a power cut.
+    pub synced: bool,
 }
 
 /// A mapping and how much of it is filled.
@@ -85,24 +93,41 @@ impl Segment {
         self.released.store(true, Ordering::Release);
     }
 
-    /// Makes what is published now outlive a power cut.
+    /// Makes what is published now outlive a power cut, and notes at its end that it does.
+    ///
+    /// The note is not synced itself, but with the next bytes: it never says more than what
+    /// is true. Recovery takes bad bytes behind it for the torn end that a power cut leaves.
     ///
     /// # Errors
     /// When the system cannot; nothing is known of the bytes then.
     pub fn sync(&self) -> io::Result<()> {
-        let Some(map) = &self.map else { return Ok(()) };
-        let (start, end) = (self.synced.load(Ordering::Acquire), self.published());
-        if self.file.is_some() && start < end {
-            map.flush_range(start, end - start)?;
-            self.synced.fetch_max(end, Ordering::Release);
+        let end = self.published();
+        let (Some(map), Some(file)) = (&self.map, &self.file) else {
+            return Ok(());
+        };
+        if !self.is_dirty() {
+            return Ok(());
         }
+        failpoint!("sync-before");
+        file.disk.sync_bytes(&file.path, map, 0..map.len())?;
+        failpoint!("sync-after");
+        self.synced.fetch_max(end, Ordering::Release);
+        let at = map.len() - NOTE_LEN;
+        // SAFETY: the mapping is `at + NOTE_LEN` bytes long.
+        let note = unsafe { map.as_mut_ptr().add(at) };
+        // SAFETY: the last 8 bytes of a mapping that is synced are behind its writer's
+        // capacity, so that no slice of it ever covers them; its length is a multiple of 8
+        // and its start page-aligned. They are accessed as this atomic alone.
+        let note = unsafe { AtomicU64::from_ptr(note.cast()) };
+        note.store((end as u64).to_le(), Ordering::Release);
         Ok(())
     }
 
     /// Whether a sync has something to do.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.file.is_some() && self.synced.load(Ordering::Acquire) < self.published()
+        self.file.as_ref().is_some_and(|f| f.synced)
+            && self.synced.load(Ordering::Acquire) < self.published()
     }
 }
 
@@ -126,7 +151,9 @@ impl Drop for Segment {
                 file.journal_bytes.fetch_sub(length, Ordering::Relaxed);
                 // A file that stays is found, and skipped behind the checkpoint, by whoever
                 // adopts the journal.
-                let _ = fs::remove_file(&file.path);
+                failpoint!("trim-before");
+                let _ = file.disk.remove_file(&file.path);
+                failpoint!("trim-after");
             }
         } else if let (Some(pool), Some(map)) = (self.pool.upgrade(), map) {
             pool.put(map);
@@ -179,7 +206,13 @@ impl SegmentWriter {
     }
 
     fn of(map: MmapRaw, file: Option<SegmentFile>, pool: Weak<Pool>) -> Self {
-        let capacity = map.len();
+        // A multiple of 8, as the note behind it is an atomic.
+        let note = if file.as_ref().is_some_and(|f| f.synced) {
+            NOTE_LEN
+        } else {
+            0
+        };
+        let capacity = map.len() - note;
         let segment = Segment {
             map: Some(map),
             published: AtomicUsize::new(0),
@@ -231,6 +264,7 @@ impl SegmentWriter {
         // A mapping's bytes are always initialised.
         let room = unsafe { std::slice::from_raw_parts_mut(first, length) };
         fill(room);
+        failpoint!("append-within");
         // SAFETY: `first` is inside the mapping, four bytes long at least, and a multiple of
         // 8 from its page-aligned start; the borrow `room` has ended and nobody else writes.
         let word = unsafe { AtomicU32::from_ptr(first.cast()) };

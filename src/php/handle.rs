@@ -22,6 +22,8 @@ use crate::engine::registry;
 
 /// How long PHP waits before it looks for signals.
 const SLICE: Duration = Duration::from_millis(10);
+/// How long `close` waits, once nothing is pending, for the writer to leave the database.
+const END_GRACE: Duration = Duration::from_secs(2);
 
 /// A reference to a buffer. Dropping it drops no row.
 #[derive(Debug)]
@@ -254,6 +256,7 @@ impl Handle {
     /// Takes no more rows and writes what there is.
     pub fn close(&self, ex: &mut ExecuteData, timeout_ms: Option<i64>) -> FlushResult {
         let buffer = self.buffer();
+        let clock = Clock::start();
         let rolled_back = buffer.close();
         let timeout = timeout_ms.unwrap_or_else(|| buffer.config().drain_timeout_ms.cast_signed());
         let mut result = flush(ex, &buffer, timeout);
@@ -263,6 +266,16 @@ impl Handle {
             ));
         }
         registry::release(&buffer);
+        // Who closed it may take the database away.
+        let until = milliseconds(timeout).min(clock.now() + END_GRACE);
+        while result.pending == 0
+            && !buffer.is_recovering()
+            && !buffer.worker_has_ended()
+            && clock.now() < until
+            && zend::run_interrupts(ex)
+        {
+            buffer.wait_progress(SLICE);
+        }
         result
     }
 
@@ -318,6 +331,10 @@ pub fn roll_back_forgotten(buffer: &Buffer) {
     }
 }
 
+fn milliseconds(given: i64) -> Duration {
+    Duration::from_millis(u64::try_from(given).unwrap_or(0))
+}
+
 fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushResult {
     let clock = Clock::start();
     let through = buffer.sequence();
@@ -338,6 +355,12 @@ fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushRe
             errors.push(format!(
                 "Rows {} to {} are in quarantine: {}",
                 group.first, group.last, group.reason
+            ));
+        }
+        let more = std::mem::take(&mut progress.refused_unlisted);
+        if more > 0 {
+            errors.push(format!(
+                "And {more} more group(s) are in quarantine, refused or behind others."
             ));
         }
         errors.extend(progress.refused_journals.iter().cloned());
@@ -384,7 +407,7 @@ fn wait(
     } else {
         u64::MAX
     };
-    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    let timeout = milliseconds(timeout_ms);
     let clock = Clock::start();
     buffer.request_flush(through);
     loop {

@@ -49,6 +49,7 @@ fn mean_ms(total: Duration, count: u64) -> f64 {
 /// The statistics of a buffer.
 pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
     let tables = buffer.table_counts();
+    let conserved = buffer.is_conserved();
     let pending_rows = buffer.pending_rows();
     let (bytes, oldest, sequence) = (
         buffer.pending_bytes(),
@@ -70,7 +71,10 @@ pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
             .with("pending", int(counts.pending))
             .with("pending_merged", int(counts.pending_merged))
             .with("written", int(counts.written))
-            .with("committed", int(counts.committed));
+            .with("committed", int(counts.committed))
+            .with("quarantined", int(counts.quarantined))
+            .with("discarded", int(counts.discarded))
+            .nest("sums", sums(counts));
         per_table = per_table.nest(name, counts);
     }
     let added: u64 = tables.iter().map(|(_, c)| c.committed).sum();
@@ -131,7 +135,16 @@ pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
             )
             .with("reconnects", int(progress.reconnects))
             .with("quarantined", int(progress.quarantined))
+            .nest(
+                "quarantine",
+                Array::new()
+                    .with("groups", int(progress.quarantined_groups))
+                    .with("rows", int(progress.quarantined))
+                    .with("followers", int(progress.followers))
+                    .with("held_keys", int(progress.held_keys)),
+            )
             .with("discarded", int(progress.discarded))
+            .with("conserved", conserved)
             .with("failures", int(progress.failures))
             .with("last_error", progress.last_error.clone())
             .with("halted", progress.halted.clone())
@@ -139,6 +152,19 @@ pub fn of(buffer: &Buffer) -> ZBox<ZendHashTable> {
             .with("server", progress.server.clone())
             .with("connected", progress.connected)
             .0
+    })
+}
+
+/// Sums of each delta column, as text: PHP has no exact numbers of this size.
+fn sums(counts: &TableCounts) -> Array {
+    counts.sums.iter().fold(Array::new(), |array, sums| {
+        let column = Array::new()
+            .with("accepted", sums.accepted.canonical())
+            .with("committed", sums.committed.canonical())
+            .with("quarantined", sums.quarantined.canonical())
+            .with("discarded", sums.discarded.canonical())
+            .with("pending", sums.pending.canonical());
+        array.nest(&sums.column, column)
     })
 }
 

@@ -45,7 +45,8 @@ pub struct Connected {
     pub row_bytes_max: Option<u64>,
 }
 
-/// A database to write batches to, over one connection at a time.
+/// A database to write batches to, over one connection at a time. Whoever drops a future
+/// before it is ready has lost the connection, and does not know what became of a transaction.
 pub trait Sink: Send {
     /// Opens a connection, in place of an older one, sees that the checkpoint table and
     /// this writer's row exist, and reads the checkpoint.
@@ -71,10 +72,9 @@ pub trait Sink: Send {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Removes the writer's checkpoint row: the log it belongs to is empty and will never be
-    /// read again. A row that stays does no harm.
-    fn forget(&mut self, writer: &Writer) -> impl Future<Output = ()> + Send;
+    /// read again. `false` when the row may still be there.
+    fn forget(&mut self, writer: &Writer) -> impl Future<Output = bool> + Send;
 
-    /// Ends the connection. With `forget` the checkpoint row goes too: the log it belongs
-    /// to is empty and will never be read again.
-    fn close(&mut self, writer: &Writer, forget: bool) -> impl Future<Output = ()> + Send;
+    /// Ends the connection.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
 }

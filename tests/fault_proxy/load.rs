@@ -16,7 +16,8 @@ pub type Amount = i128;
 /// What a group says; its number is that of its trade.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Its trade has no price, so the database refuses the group and nothing of it counts.
+    /// Its trade has no price, so the database refuses the group, or it stands behind one
+    /// that was refused; nothing of it counts.
     pub refused: bool,
     pub price: Amount,
     /// Order, and how much of it is filled.

@@ -109,11 +109,20 @@ impl Scene {
     pub fn add_group(&mut self) {
         let mut group = Group::draw(&mut self.random);
         let number = self.groups.len() as i64 + 1;
-        group.refused =
-            self.refused_every > 0 && (number as usize).is_multiple_of(self.refused_every);
+        let every = self.refused_every.max(1);
+        let is_refused = self.refused_every > 0 && (number as usize).is_multiple_of(every);
+        // Later it changes the orders of a refused one, and so it follows that.
+        let follows = self.refused_every > 0
+            && number as usize > every
+            && number as usize % every == every / 2;
+        if is_refused || follows {
+            let own = (number as usize / every * every * 1_000) as u64;
+            (group.orders[0].0, group.orders[1].0) = (own, own + 1);
+        }
+        group.refused = is_refused || follows;
         self.buffer.begin().unwrap().unwrap();
         let text = to_text(group.price);
-        let price = if group.refused {
+        let price = if is_refused {
             Value::Null
         } else {
             Value::Bytes(text.as_bytes())
@@ -268,6 +277,10 @@ impl Scene {
     /// Everything is written, once; the counts are right; the checkpoint is at the end, and
     /// gone when the buffer is.
     pub fn reckon(mut self) {
+        // The checkpoint moves past a follower with what comes next.
+        while self.groups.last().is_some_and(|g| g.refused) {
+            self.add_group();
+        }
         self.flush();
         let told = self.tell();
         let (state, checkpoint) = self.state().unwrap();
@@ -315,6 +328,24 @@ impl Scene {
             self.db.cell(&format!("SELECT COUNT(*) FROM {of_writer}")),
             "0"
         );
+    }
+
+    /// A buffer of another process, as it were, on the same tables and past the proxy.
+    pub fn another_buffer(&self, options: Vec<(&'static str, Setting)>) -> Arc<Buffer> {
+        let dsn = dsn_of("WRITE_BUFFER_TEST_DSN").unwrap();
+        buffer(&dsn, None, &self.prefix, options)
+    }
+
+    /// Groups that were accepted.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The tables hold what so many groups say, and no more, whoever wrote them.
+    pub fn holds(&mut self, groups: usize) {
+        let (state, _) = self.state().unwrap();
+        let told = self.tell();
+        assert_same(&state, &State::after(&self.groups[..groups]), &told);
     }
 
     /// What happened, in a line.

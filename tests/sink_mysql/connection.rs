@@ -45,7 +45,8 @@ fn a_writer_whose_checkpoint_was_moved_is_fenced_and_writes_nothing() {
             b.sink.connect(&b.writer).await.unwrap().checkpoint,
             Some(Sequence(12))
         );
-        b.sink.close(&b.writer, true).await;
+        assert!(b.sink.forget(&b.writer).await);
+        b.sink.close().await;
         assert_eq!(
             b.query(&format!(
                 "SELECT COUNT(*) FROM write_buffer_checkpoints WHERE writer = '{writer}'"
@@ -349,7 +350,8 @@ fn what_cannot_be_connected_to_is_told_apart_and_holds_no_password() {
             sink.connect(&writer).await.unwrap().checkpoint,
             Some(Sequence(0))
         );
-        sink.close(&writer, true).await;
+        assert!(sink.forget(&writer).await);
+        sink.close().await;
         let session = vec![("no_such_variable".to_owned(), Setting::Int(1))];
         let dsn = dsn_of("WRITE_BUFFER_TEST_DSN").unwrap();
         let failure = MySqlSink::new(dsn, session, vec![], TIMEOUT)
@@ -396,22 +398,14 @@ fn a_user_without_create_needs_the_checkpoint_table_to_be_there() {
         );
         query(&mut db, &format!("USE {database}; CREATE TABLE write_buffer_checkpoints (writer VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, sequence BIGINT UNSIGNED NOT NULL, durable TINYINT NOT NULL, updated_at BIGINT NOT NULL)")).await;
         let mut sink = MySqlSink::new(small, vec![], vec![], TIMEOUT);
-        sink.connect(&Writer {
+        let writer = Writer {
             id: "w".to_owned(),
             durable: false,
             registered: false,
-        })
-        .await
-        .unwrap();
-        sink.close(
-            &Writer {
-                id: "w".to_owned(),
-                durable: false,
-                registered: false,
-            },
-            true,
-        )
-        .await;
+        };
+        sink.connect(&writer).await.unwrap();
+        assert!(sink.forget(&writer).await);
+        sink.close().await;
         query(
             &mut db,
             &format!("DROP DATABASE {database}; DROP USER {user}@'%'"),
@@ -522,5 +516,136 @@ fn a_write_that_is_given_up_half_way_takes_its_connection_with_it() {
             b.query(&format!("SELECT n FROM {t} ORDER BY id")).await,
             "1\n1"
         );
+    });
+}
+
+/// A second sink for the same writer, as of a process that takes it for dead.
+async fn heir(dsn: &MySqlDsn, b: &Bench) -> (MySqlSink, Option<Sequence>) {
+    let mut sink = MySqlSink::new(dsn.clone(), vec![], b.rows.tables(), TIMEOUT);
+    let connected = sink.connect(&b.writer).await.unwrap();
+    (sink, connected.checkpoint)
+}
+
+#[test]
+fn a_writer_that_was_taken_for_dead_loses_its_session_and_is_fenced() {
+    with_server(async |dsn| {
+        let t = unique("log");
+        let ddl = [format!("CREATE TABLE {t} (n INT)")];
+        let mut b = Bench::new(&dsn, vec![spec(&t, Mode::Insert, &[])], &ddl).await;
+        let (mut other, checkpoint) = heir(&dsn, &b).await;
+        assert_eq!(checkpoint, Some(Sequence(0)));
+        b.add(&t, &[("n", Int(1))]);
+        let batch = b.rows.batch();
+        let checkpoint = CheckpointMove {
+            before: Sequence(0),
+            after: batch.last(),
+        };
+        let lost = b.sink.write(&b.writer, Some(&batch), checkpoint).await;
+        assert_eq!(lost.unwrap_err().kind, FailureKind::Lost);
+        other
+            .write(&b.writer, Some(&batch), checkpoint)
+            .await
+            .unwrap();
+        // Alive after all: it ends the other's session in turn, and finds the checkpoint moved.
+        let again = b.sink.connect(&b.writer).await.unwrap();
+        assert_eq!(again.checkpoint, Some(batch.last()));
+        let fenced = b.sink.write(&b.writer, Some(&batch), checkpoint).await;
+        assert_eq!(fenced.unwrap_err().kind, FailureKind::Fenced);
+        assert_eq!(b.query(&format!("SELECT COUNT(*) FROM {t}")).await, "1");
+        let lost = other.read_checkpoint(&b.writer).await;
+        assert_eq!(lost.unwrap_err().kind, FailureKind::Lost);
+        assert!(b.sink.forget(&b.writer).await);
+        b.sink.close().await;
+    });
+}
+
+#[test]
+fn a_writer_whose_journal_was_taken_over_to_the_end_finds_no_checkpoint() {
+    with_server(async |dsn| {
+        let mut b = Bench::new(&dsn, vec![], &[]).await;
+        // What it knows of the checkpoint is certain.
+        assert_eq!(
+            b.sink.read_checkpoint(&b.writer).await.unwrap(),
+            Sequence(0)
+        );
+        let only = CheckpointMove {
+            before: Sequence(0),
+            after: Sequence(5),
+        };
+        b.sink.write(&b.writer, None, only).await.unwrap();
+        b.writer.durable = true;
+        b.writer.registered = true;
+        let (mut other, checkpoint) = heir(&dsn, &b).await;
+        assert_eq!(checkpoint, Some(Sequence(5)));
+        assert!(other.forget(&b.writer).await);
+        other.close().await;
+        // Were the row made anew, rows that the other process wrote would be written again.
+        assert_eq!(b.sink.connect(&b.writer).await.unwrap().checkpoint, None);
+    });
+}
+
+#[test]
+fn writers_leave_each_others_sessions_alone() {
+    with_server(async |dsn| {
+        let mut b = Bench::new(&dsn, vec![], &[]).await;
+        let mut others = Vec::new();
+        // One whose name has the longest id for a beginning, and one in another case.
+        for id in [
+            format!(
+                "{}-{}",
+                b.writer.id,
+                "x".repeat(128 - b.writer.id.len() - 1)
+            ),
+            b.writer.id.to_uppercase(),
+        ] {
+            let writer = Writer {
+                id,
+                ..b.writer.clone()
+            };
+            let mut sink = MySqlSink::new(dsn.clone(), vec![], vec![], TIMEOUT);
+            sink.connect(&writer).await.unwrap();
+            others.push((sink, writer));
+        }
+        others.push((
+            std::mem::replace(
+                &mut b.sink,
+                MySqlSink::new(dsn.clone(), vec![], vec![], TIMEOUT),
+            ),
+            b.writer.clone(),
+        ));
+        for (mut sink, writer) in others {
+            assert_eq!(sink.read_checkpoint(&writer).await.unwrap(), Sequence(0));
+            assert!(sink.forget(&writer).await);
+            sink.close().await;
+        }
+    });
+}
+
+#[test]
+fn the_session_of_a_writer_that_died_in_a_transaction_is_ended_by_the_next() {
+    with_server(async |dsn| {
+        let t = unique("log");
+        let ddl = [format!("CREATE TABLE {t} (n INT)")];
+        let mut b = Bench::new(&dsn, vec![spec(&t, Mode::Insert, &[])], &ddl).await;
+        // As a session of this writer, with the lock on its checkpoint, and no end of it.
+        let mut dead = client(&dsn).await;
+        let id = b.writer.id.clone();
+        b.sink.close().await;
+        query(&mut dead, &format!("BEGIN; INSERT INTO {t} VALUES (1); UPDATE write_buffer_checkpoints SET sequence = 1 WHERE writer = '{id}'")).await;
+        let lock = format!(
+            "SELECT GET_LOCK(CONCAT('write_buffer.', LEFT(SHA2(CONCAT(DATABASE(), '/{id}'), 256), 48)), 10)"
+        );
+        assert_eq!(query(&mut dead, &lock).await, "1");
+        b.sink.connect(&b.writer).await.unwrap();
+        assert_eq!(
+            b.sink.read_checkpoint(&b.writer).await.unwrap(),
+            Sequence(0)
+        );
+        assert_eq!(b.query(&format!("SELECT COUNT(*) FROM {t}")).await, "0");
+        // And this one holds the lock now.
+        let held = lock.replace(", 10)", ", 0)");
+        assert_eq!(b.query(&held).await, "0");
+        assert!(b.sink.forget(&b.writer).await);
+        b.sink.close().await;
     });
 }

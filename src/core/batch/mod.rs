@@ -5,6 +5,8 @@
 //! make the same batch, which is what allows a refused batch to be taken apart again.
 
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use rows::compare_versions;
 
@@ -17,8 +19,10 @@ use indexmap::IndexMap;
 use super::Sequence;
 use super::decimal::Decimal;
 use super::frame::{Frame, FrameKind, Row};
+use super::hold::Claim;
+use super::ledger::{Imbalance, Part, Tally};
 use super::table::{Column, ColumnRole, Mode, RowKind, Shape, TableId, TableSpec};
-use super::value::Value;
+use super::value::{KEY_LENGTH_LEN, Value};
 
 /// Bytes of the log that stay where they are while anyone holds them.
 pub type LogBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -59,6 +63,8 @@ struct Cells {
 struct KeyedRow {
     first: Sequence,
     last: Sequence,
+    /// How many added rows it was merged from.
+    rows: u64,
     /// The row's key columns, when the row is deleted before anything else happens to it.
     deleted: Option<Cells>,
     put: Option<Cells>,
@@ -93,6 +99,9 @@ pub struct TableBatch {
     removed: usize,
     inserted_by_key: HashMap<Box<[u8]>, Vec<usize>>,
     keyed: IndexMap<Box<[u8]>, KeyedRow>,
+    /// Sums that no merged row has any more, for each column of [`TableSpec::delta`]: a later
+    /// deletion or a newer version took them away.
+    superseded: Vec<Decimal>,
 }
 
 /// A run of the log, merged.
@@ -105,7 +114,8 @@ pub struct Batch {
     sources: Vec<Source>,
     tables: Vec<TableBatch>,
     by_name: HashMap<(TableId, Box<[u8]>), usize>,
-    added: Vec<u64>,
+    /// Its rows as they stood in the log.
+    added: Tally,
     operations: usize,
 }
 
@@ -135,7 +145,7 @@ impl Batch {
             sources: Vec::new(),
             tables: Vec::new(),
             by_name: HashMap::new(),
-            added: Vec::new(),
+            added: Tally::default(),
             operations: 0,
         }
     }
@@ -167,7 +177,13 @@ impl Batch {
     /// How many rows were added to a table, before merging.
     #[must_use]
     pub fn rows_added_to(&self, table: TableId) -> u64 {
-        self.added.get(table.0 as usize).copied().unwrap_or(0)
+        self.added.rows(table)
+    }
+
+    /// Its rows as they stood in the log: see [`Batch::check`].
+    #[must_use]
+    pub fn added(&self) -> &Tally {
+        &self.added
     }
 
     /// How many rows remain after merging.
@@ -226,6 +242,25 @@ impl Batch {
         offset: usize,
         shapes: &[Arc<Shape>],
     ) -> Result<usize, PushError> {
+        let frame = (**source).as_ref().get(offset..).and_then(Frame::decode);
+        let mut tally = Tally::default();
+        frame
+            .and_then(|frame| tally.read(&frame, shapes))
+            .ok_or(PushError::Corrupt(self.last.next()))?;
+        self.push_counted(source, offset, shapes, &tally)
+    }
+
+    /// [`Batch::push`] of a frame whose rows were counted already.
+    ///
+    /// # Errors
+    /// See there.
+    pub(super) fn push_counted(
+        &mut self,
+        source: &LogBytes,
+        offset: usize,
+        shapes: &[Arc<Shape>],
+        tally: &Tally,
+    ) -> Result<usize, PushError> {
         let corrupt = PushError::Corrupt(self.last.next());
         let at = self.source_index(source);
         let bytes = (**source).as_ref();
@@ -257,7 +292,30 @@ impl Batch {
         });
         self.last = frame.last();
         self.bytes += frame.total_len() as u64;
+        self.added.add(tally);
         Ok(frame.total_len())
+    }
+
+    /// What its merged rows were made of, and the sums that were superseded.
+    pub(super) fn merged(&self) -> Tally {
+        let mut tally = Tally::default();
+        for table in &self.tables {
+            table.count_into(&mut tally);
+        }
+        tally
+    }
+
+    /// Compares the rows as they were added with what merging made of them: every row is in
+    /// one merged row, and every delta in a sum or superseded. Returns the latter figures.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub fn check(&self) -> Result<Tally, Imbalance> {
+        let merged = self.merged();
+        let part = Part::Batch(self.first, self.last);
+        self.added.compare(&merged, part)?;
+        merged.compare_rows(self.rows_added(), part)?;
+        Ok(merged)
     }
 
     /// The batch of some of this one's groups alone.
@@ -270,9 +328,16 @@ impl Batch {
             .first()
             .map_or(self.last, |g| Sequence(g.first.0 - 1));
         let mut batch = Self::after(previous);
+        let mut tally = Tally::default();
         for group in groups {
             let source = &self.sources[group.frame.source as usize].0;
-            batch.push(source, group.frame.offset as usize, shapes)?;
+            let offset = group.frame.offset as usize;
+            tally.clear();
+            let frame = (**source).as_ref().get(offset..).and_then(Frame::decode);
+            frame
+                .and_then(|frame| tally.read(&frame, shapes))
+                .ok_or(PushError::Corrupt(group.first))?;
+            batch.push_counted(source, offset, shapes, &tally)?;
         }
         Ok(batch)
     }
@@ -294,17 +359,16 @@ impl Batch {
         let rows = frame.into_iter().flat_map(|frame| frame.rows());
         rows.filter_map(|row| {
             let shape = shapes.get(row.shape.0 as usize)?;
-            let mut rest = row.values;
-            let fields = shape.fields.iter().map_while(|field| {
-                let (value, after) = Value::decode(rest)?;
-                rest = after;
-                Some((&*field.name, value))
-            });
-            let fields = fields.collect();
+            let fields = fields_of(shape, &row, group.frame)?;
+            let claim = claim_of(shape, &fields)?;
+            let named = shape.fields.iter().zip(&fields);
+            let fields = named.map(|(field, (value, _))| (&*field.name, *value));
             Some(GroupRow {
                 table: &shape.table.name,
                 kind: shape.kind,
-                fields,
+                fields: fields.collect(),
+                delta: &shape.table.delta,
+                claim,
             })
         })
         .collect()
@@ -361,11 +425,6 @@ impl Batch {
     ) -> Option<()> {
         let fields = fields_of(shape, row, at)?;
         let index = self.table_index(shape, &fields)?;
-        let table = shape.table_id.0 as usize;
-        if self.added.len() <= table {
-            self.added.resize(table + 1, 0);
-        }
-        self.added[table] += 1;
         let key = key_of(shape, &fields)?;
         let target = &mut self.tables[index];
         let before = target.operation_count();
@@ -392,6 +451,7 @@ impl Batch {
             removed: 0,
             inserted_by_key: HashMap::new(),
             keyed: IndexMap::new(),
+            superseded: vec![Decimal::ZERO; shape.table.delta.len()],
         });
         self.by_name.insert(entry, index);
         Some(index)
@@ -516,6 +576,10 @@ pub struct GroupRow<'a> {
     pub kind: RowKind,
     /// Its fields.
     pub fields: Vec<(&'a str, Value<'a>)>,
+    /// The table's delta columns.
+    pub delta: &'a [String],
+    /// The row of the database that it is about.
+    pub claim: Claim,
 }
 
 /// The kinds of statements an operation becomes.
@@ -613,6 +677,28 @@ fn key_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Vec<u8>> {
         }
     }
     Some(key)
+}
+
+/// See [`Claim`].
+fn claim_of(shape: &Shape, fields: &[(Value<'_>, Place)]) -> Option<Claim> {
+    let mut key = Vec::with_capacity(shape.key_fields.len());
+    for at in &shape.key_fields {
+        let column = &shape.columns[shape.fields[*at].column?];
+        let mut text = Vec::new();
+        if !fields.get(*at)?.0.append_key(&mut text) {
+            return None;
+        }
+        key.push((column.name.to_string(), text.split_off(KEY_LENGTH_LEN)));
+    }
+    key.sort();
+    let only_sums = |c: &Column| matches!(c.role, ColumnRole::Key | ColumnRole::Delta);
+    Some(Claim {
+        table: String::from_utf8(name_of(shape, fields)?.into_vec()).ok()?,
+        key,
+        is_sum: shape.kind == RowKind::Put
+            && shape.table.mode == Mode::Delta
+            && shape.columns.iter().all(only_sums),
+    })
 }
 
 /// The text by which a value fills a table's name.

@@ -41,21 +41,27 @@ impl TableBatch {
         fields: &[(Value<'_>, Place)],
         sequence: Sequence,
     ) {
+        let mut rows = 1;
         for at in self.inserted_by_key.remove(&key[..]).unwrap_or_default() {
             self.inserted[at] = None;
             self.removed += 1;
+            rows += 1;
         }
         let deleted = Some(Cells::new(shape, fields));
         let row = KeyedRow {
             first: sequence,
             last: sequence,
+            rows,
             deleted,
             put: None,
         };
         match self.keyed.entry(key.into_boxed_slice()) {
             indexmap::map::Entry::Occupied(mut entry) => {
-                let first = entry.get().first;
-                entry.insert(KeyedRow { first, ..row });
+                let (first, rows) = (entry.get().first, rows + entry.get().rows);
+                let old = entry.insert(KeyedRow { first, rows, ..row });
+                if let Some(put) = &old.put {
+                    put.add_sums_to(&self.spec, &mut self.superseded);
+                }
             }
             indexmap::map::Entry::Vacant(entry) => {
                 entry.insert(row);
@@ -75,16 +81,22 @@ impl TableBatch {
         let row = entry.or_insert_with(|| KeyedRow {
             first: sequence,
             last: sequence,
+            rows: 0,
             deleted: None,
             put: None,
         });
         row.last = sequence;
+        row.rows += 1;
         match &mut row.put {
             None => row.put = Some(Cells::new(shape, fields)),
             Some(put) => {
                 if let Some(at) = shape.version_field
                     && put.is_newer_than(&fields.get(at)?.0, sources)
                 {
+                    if !self.spec.delta.is_empty() {
+                        let older = Cells::new(shape, fields);
+                        older.add_sums_to(&self.spec, &mut self.superseded);
+                    }
                     return Some(());
                 }
                 put.merge(shape, fields)?;
@@ -92,9 +104,35 @@ impl TableBatch {
         }
         Some(())
     }
+
+    /// Adds how many rows its merged rows were made of, and their sums with what they supersede.
+    pub(super) fn count_into(&self, tally: &mut Tally) {
+        let tally = tally.table_mut(self.table_id, &self.spec);
+        tally.rows += self.inserted.iter().flatten().count() as u64;
+        for row in self.keyed.values() {
+            tally.rows += row.rows;
+            if let Some(put) = &row.put {
+                put.add_sums_to(&self.spec, &mut tally.sums);
+            }
+        }
+        for (sum, more) in tally.sums.iter_mut().zip(&self.superseded) {
+            sum.add_assign(more);
+        }
+    }
 }
 
 impl Cells {
+    /// Adds its sums to those of the table's delta columns.
+    fn add_sums_to(&self, spec: &TableSpec, sums: &mut [Decimal]) {
+        for (column, cell) in self.columns.iter().zip(&self.cells) {
+            if let Cell::Sum(at) = cell
+                && let Some(to) = spec.delta.iter().position(|d| **d == *column.name)
+            {
+                sums[to].add_assign(&self.sums[*at as usize]);
+            }
+        }
+    }
+
     fn new(shape: &Arc<Shape>, fields: &[(Value<'_>, Place)]) -> Self {
         let mut sums = Vec::new();
         let written = shape

@@ -147,6 +147,8 @@ pub struct Config {
     #[allow(missing_docs)]
     pub connect_timeout_ms: u64,
     #[allow(missing_docs)]
+    pub write_timeout_ms: u64,
+    #[allow(missing_docs)]
     pub retry_base_ms: u64,
     #[allow(missing_docs)]
     pub retry_max_ms: u64,
@@ -223,6 +225,7 @@ impl Config {
             flush_timeout_ms: values.int("flush_timeout_ms")?,
             drain_timeout_ms: values.int("drain_timeout_ms")?,
             connect_timeout_ms: values.int("connect_timeout_ms")?,
+            write_timeout_ms: values.int("write_timeout_ms")?,
             retry_base_ms: values.int("retry_base_ms")?,
             retry_max_ms: values.int("retry_max_ms")?,
             on_error: if values.word("on_error")? == "halt" {

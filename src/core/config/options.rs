@@ -195,6 +195,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         "how long one attempt to connect may take",
     ),
     int(
+        "write_timeout_ms",
+        1,
+        DAY_MS,
+        60_000,
+        "how long one transaction, or one look at what became of it, may take before the connection counts as lost",
+    ),
+    int(
         "retry_base_ms",
         1,
         DAY_MS,

@@ -60,7 +60,7 @@ impl Buffer {
             let why = format!(
                 "The journal cannot be synced: {error}. Whether the last rows survive a power cut is not known; nothing more is accepted until the buffer is opened anew."
             );
-            self.set_problem(None, AppendError::Journal(why.clone()), false);
+            self.accept_nothing(AppendError::Journal(why.clone()));
             AppendError::Journal(why)
         })
     }
@@ -101,6 +101,13 @@ impl Buffer {
                 if intake.rows > 0 || intake.log.has_full_segments() =>
             {
                 AppendError::Full
+            }
+            (Some(journal), _) if journal.has_failed() => {
+                let error = AppendError::Journal(format!(
+                    "The journal cannot be synced: {error}. Nothing more is accepted until the buffer is opened anew."
+                ));
+                self.accept_nothing(error.clone());
+                error
             }
             (Some(_), _) => AppendError::Journal(format!(
                 "The journal cannot take the row: {error}. It was not accepted; make room or correct journal_dir."
@@ -166,7 +173,7 @@ impl Buffer {
 
     /// Starts the worker if there is none, and lets it look around.
     pub fn wake_worker(self: &Arc<Self>) {
-        if self.config.dsn.is_some() {
+        if self.config.dsn.is_some() && self.environment.has_threads {
             worker::start(self, &mut self.thread.lock());
         }
         self.wake.notify_one();
@@ -254,7 +261,7 @@ impl Buffer {
             return Ok(());
         }
         let error = found.error.clone();
-        if found.once {
+        if found.lasts == Lasts::Once {
             *problem = None;
             self.has_problem.store(false, Ordering::Relaxed);
         }

@@ -148,32 +148,4 @@ impl Buffer {
             .map(|b| b.rows_merged() as u64)
             .sum()
     }
-
-    /// Counts per declared table, in declared order, by name.
-    #[must_use]
-    pub fn table_counts(&self) -> Vec<(String, TableCounts)> {
-        let mut merging = self.merging.lock();
-        self.catch_up_locked(&mut merging);
-        let accepted = self.intake.lock().accepted.clone();
-        let progress = self.progress.lock();
-        let count = |(at, spec): (usize, &crate::core::table::TableSpec)| {
-            let id = TableId(u32::try_from(at).unwrap_or(u32::MAX));
-            let pending = merging.merger.batches().map(|b| b.rows_added_to(id)).sum();
-            let committed = progress.committed[at];
-            let counts = TableCounts {
-                accepted: accepted[at],
-                set_aside: progress.set_aside[at],
-                pending,
-                pending_merged: merging
-                    .merger
-                    .batches()
-                    .map(|b| b.rows_merged_of(id) as u64)
-                    .sum(),
-                written: progress.written[at],
-                committed,
-            };
-            (spec.name.clone(), counts)
-        };
-        self.config.tables.iter().enumerate().map(count).collect()
-    }
 }

@@ -4,10 +4,13 @@
 //! `merging`, then `intake`, then `progress`. `intake` is the only one that `add` takes, and
 //! nothing under it takes longer than copying a row.
 
+mod conservation;
 mod intake;
 mod lookup;
 mod waiting;
 mod writing;
+
+pub use conservation::{ColumnSums, TableCounts};
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,12 +34,13 @@ use crate::core::frame::{
 use crate::core::merge::{Merger, PendingRow};
 use crate::core::table::{Catalog, RowError, RowKind, Shape, TableId};
 use crate::core::value::Value;
-use crate::engine::clock::{Clock, epoch_ms, seed};
+use crate::engine::clock::{Clock, epoch_ms};
+use crate::engine::environment::Environment;
 use crate::engine::process;
 use crate::engine::progress::Progress;
 use crate::engine::syncer::Syncer;
 use crate::engine::worker;
-use crate::journal::directory::{self, Directory, Orphan};
+use crate::journal::directory::{self, Directory, Keeping, Others};
 use crate::journal::log::{Log, Source};
 use crate::journal::segment::{Pool, Segment};
 use crate::sink::Writer;
@@ -84,8 +88,18 @@ struct Problem {
     /// The declared table concerned; `None` for all.
     table: Option<String>,
     error: AppendError,
-    /// Told to one caller only, and then forgotten.
-    once: bool,
+    lasts: Lasts,
+}
+
+/// How long a problem keeps rows from being accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    /// It is told to one caller, and then forgotten.
+    Once,
+    /// Until rows can be written.
+    UntilMended,
+    /// As long as the buffer.
+    ForEver,
 }
 
 #[derive(Debug, Default)]
@@ -123,35 +137,21 @@ struct Merging {
     shapes: Vec<Arc<Shape>>,
 }
 
-/// Rows of one table, by where they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TableCounts {
-    /// Rows accepted, before merging: counted as they come.
-    pub accepted: u64,
-    /// Rows in quarantine or discarded, before merging.
-    pub set_aside: u64,
-    /// Rows pending, before merging.
-    pub pending: u64,
-    /// Rows pending, after merging.
-    pub pending_merged: u64,
-    /// Rows written, after merging.
-    pub written: u64,
-    /// Rows committed, before merging.
-    pub committed: u64,
-}
-
 /// A write buffer.
 #[derive(Debug)]
 pub struct Buffer {
     config: Config,
+    environment: Environment,
     writer: Writer,
+    /// Whether the writer may have written these rows before.
+    has_past: bool,
     clock: Clock,
     generation: u64,
     pool: Arc<Pool>,
     /// The journal, if there is one.
     directory: Option<Arc<Directory>>,
-    /// What dead writers left, until the worker takes it over.
-    orphans: Mutex<Vec<Orphan>>,
+    /// What other writers left, until the worker takes it over.
+    others: Mutex<Others>,
     syncer: Syncer,
     catalog: RwLock<Catalog>,
     merging: Mutex<Merging>,
@@ -187,34 +187,68 @@ impl Buffer {
     /// When the journal cannot be made or read.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
         process::watch_forks();
+        Self::within(Environment::system(), config)
+    }
+
+    /// The same, standing on something else than the system.
+    ///
+    /// # Errors
+    /// As for [`Buffer::new`].
+    pub fn within(environment: Environment, config: Config) -> io::Result<Arc<Self>> {
+        let id = format!("{}-{}", config.name, environment.instance);
+        Self::of_writer(environment, config, id, false)
+    }
+
+    /// The same for rows that may be in the database already, under a writer's name that
+    /// is theirs alone: where its checkpoint is past them they count as written.
+    ///
+    /// # Errors
+    /// See [`Buffer::new`].
+    pub fn again(config: Config, writer: String) -> io::Result<Arc<Self>> {
+        process::watch_forks();
+        Self::of_writer(Environment::system(), config, writer, true)
+    }
+
+    fn of_writer(
+        environment: Environment,
+        config: Config,
+        id: String,
+        has_past: bool,
+    ) -> io::Result<Arc<Self>> {
         let pool = Arc::new(Pool::default());
-        let id = format!("{}-{}-{:016x}", config.name, std::process::id(), seed());
         let tables = config.tables.len();
-        let (directory, orphans) = match (&config.journal_dir, config.journal) {
+        let (directory, others) = match (&config.journal_dir, config.journal) {
             (Some(root), mode) if mode != JournalMode::Off => {
                 let (root, name) = (Path::new(root), &config.name);
-                let orphans = directory::orphans(root, name)?;
-                let bound = config.journal_max_bytes;
-                let own = Directory::create(root, name, &id, bound, mode.is_synced())?;
-                (Some(Arc::new(own)), orphans)
+                let others = directory::others(&environment.disk, root, name)?;
+                let keeping = Keeping {
+                    segment_len: environment.segment_len,
+                    bytes_max: config.journal_max_bytes,
+                    synced: mode.is_synced(),
+                };
+                let disk = Arc::clone(&environment.disk);
+                let own = Directory::create(disk, root, name, &id, keeping)?;
+                (Some(Arc::new(own)), others)
             }
-            _ => (None, Vec::new()),
+            _ => (None, Others::default()),
         };
         let source = match &directory {
             Some(directory) => Source::Files(Arc::clone(directory)),
             None => Source::Memory(Arc::clone(&pool)),
         };
         let mut progress = Progress::new(tables, epoch_ms());
-        progress.recovering = !orphans.is_empty();
-        let durable = directory.is_some();
+        progress.recovering = !others.dead.is_empty();
+        // Nobody is to prune the row of a writer that may come again.
+        let durable = directory.is_some() || has_past;
         let buffer = Arc::new(Self {
             writer: Writer {
                 id,
                 durable,
                 registered: false,
             },
+            has_past,
             directory,
-            orphans: Mutex::new(orphans),
+            others: Mutex::new(others),
             syncer: Syncer::new(Duration::from_millis(config.journal_sync_ms)),
             clock: Clock::start(),
             generation: process::generation(),
@@ -247,9 +281,14 @@ impl Buffer {
             handles: AtomicU64::new(0),
             pool,
             config,
+            environment,
         });
-        if buffer.with_progress(|p| p.recovering) {
-            buffer.wake_worker();
+        let unlocked = std::mem::take(&mut buffer.others.lock().unlocked);
+        for path in unlocked {
+            buffer.recovery_refused(format!(
+                "The journal {} has no file \"lock\", so whether its writer lives is not known. It was left as it is; if no process writes to it, make an empty file of that name there and open the buffer again.",
+                path.display()
+            ));
         }
         Ok(buffer)
     }
@@ -258,6 +297,12 @@ impl Buffer {
     #[must_use]
     pub fn journal(&self) -> Option<&Directory> {
         self.directory.as_deref()
+    }
+
+    /// What it stands on.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// Its options.
@@ -270,6 +315,11 @@ impl Buffer {
     #[must_use]
     pub fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Whether its writer may have written these rows before.
+    pub(in crate::engine) fn has_past(&self) -> bool {
+        self.has_past
     }
 
     /// Its clock.
@@ -331,9 +381,13 @@ impl Buffer {
         self.progress.lock().resolved
     }
 
-    /// Another handle refers to the buffer.
-    pub fn handle_made(&self) {
+    /// Another handle refers to the buffer. What dead writers left is taken over from the
+    /// first one on: before it the worker would take the buffer for one that nobody needs.
+    pub fn handle_made(self: &Arc<Self>) {
         self.handles.fetch_add(1, Ordering::Relaxed);
+        if self.with_progress(|p| p.recovering) {
+            self.wake_worker();
+        }
     }
 
     /// A handle is gone; returns how many are left.
@@ -360,7 +414,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // In a forked child it is the parent's; and what is pending stays for recovery.
         if self.is_own() {
-            self.remove_journal();
+            self.remove_untouched_journal();
         }
     }
 }

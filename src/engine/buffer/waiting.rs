@@ -6,7 +6,8 @@ impl Buffer {
     /// Drops every row that no writer has taken; returns how many, before merging.
     ///
     /// # Errors
-    /// When a journal cannot note it; nothing is dropped then.
+    /// When a journal cannot note it; nothing is dropped then. When the note cannot be synced:
+    /// the rows are dropped, and a power cut may bring them back.
     pub fn clear(&self) -> Result<u64, AppendError> {
         let mut merging = self.merging.lock();
         self.catch_up_locked(&mut merging);
@@ -20,6 +21,7 @@ impl Buffer {
             })?;
         }
         let dropped = merging.merger.discard(through);
+        let balance = merging.merger.check();
         let rows = dropped.iter().map(Batch::rows_added).sum();
         let bytes: u64 = dropped.iter().map(Batch::bytes).sum();
         let mut intake = self.intake.lock();
@@ -30,10 +32,19 @@ impl Buffer {
             *group = Group::default();
         }
         drop(intake);
+        if let Err(imbalance) = balance {
+            self.poison(&imbalance);
+        }
         let mut progress = self.progress.lock();
         dropped.iter().for_each(|batch| progress.discarded(batch));
         progress.resolved = merging.merger.resolved();
         self.progressed.notify_all();
+        drop((progress, merging));
+        match self.config.journal {
+            JournalMode::Always => self.sync_appended()?,
+            JournalMode::Interval => self.syncer.dirtied(),
+            JournalMode::Off | JournalMode::Process => {}
+        }
         Ok(rows)
     }
 
@@ -85,7 +96,7 @@ impl Buffer {
 
     /// Takes no row ever: each attempt gets `error`.
     pub fn refuse(&self, error: AppendError) {
-        self.set_problem(None, error, false);
+        self.accept_nothing(error);
     }
 
     /// Takes no more rows, and writes what there is without waiting for size or age. An

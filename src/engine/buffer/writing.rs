@@ -1,6 +1,9 @@
 //! The worker's side: what is due, freezing, splitting, resolving, and what went wrong.
 
 use super::*;
+use crate::core::hold::Claim;
+use crate::core::ledger::Fate;
+use crate::core::merge::SplitError;
 use crate::engine::rows::Rows;
 use crate::journal::quarantine::group_line;
 
@@ -71,8 +74,10 @@ impl Buffer {
 
     pub(in crate::engine) fn freeze(&self) {
         let mut merging = self.merging.lock();
-        let Some(batch) = merging.merger.freeze() else {
-            return;
+        let batch = match merging.merger.freeze() {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return,
+            Err(imbalance) => return self.poison(&imbalance),
         };
         let last = batch.last();
         let mut intake = self.intake.lock();
@@ -93,22 +98,48 @@ impl Buffer {
         self.merging.lock().merger.frozen().cloned()
     }
 
-    pub(in crate::engine) fn split(&self) {
+    pub(in crate::engine) fn split_at(&self, groups: &[usize]) {
         let mut merging = self.merging.lock();
         let Merging { merger, shapes } = &mut *merging;
-        if let Err(corrupt) = merger.split(shapes) {
-            self.halt(format!(
+        match merger.split_at(groups, shapes) {
+            Ok(()) => {}
+            Err(SplitError::Imbalance(imbalance)) => self.poison(&imbalance),
+            Err(SplitError::Log(corrupt)) => self.halt(format!(
                 "{corrupt} when the batch was taken apart; nothing more will be written."
-            ));
+            )),
         }
+    }
+
+    /// The frozen batch is in quarantine, and the checkpoint not past it: the log stays.
+    fn set_aside(&self, quarantined: Vec<RefusedGroup>) {
+        let mut merging = self.merging.lock();
+        let Some(batch) = merging.merger.resolve(Fate::Quarantined) else {
+            return;
+        };
+        if let Err(imbalance) = merging.merger.audit() {
+            self.poison(&imbalance);
+        }
+        let mut intake = self.intake.lock();
+        intake.rows -= batch.rows_added();
+        intake.bytes -= batch.bytes();
+        drop(intake);
+        let mut progress = self.progress.lock();
+        progress.resolved = merging.merger.resolved();
+        progress.groups_quarantined(quarantined);
+        self.progressed.notify_all();
     }
 
     /// The frozen batch is committed, or in quarantine.
     pub(in crate::engine) fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>) {
         let mut merging = self.merging.lock();
-        let Some(batch) = merging.merger.resolve() else {
+        let fate = match &quarantined {
+            Some(_) => Fate::Quarantined,
+            None => Fate::Committed,
+        };
+        let Some(batch) = merging.merger.resolve(fate) else {
             return;
         };
+        let balance = merging.merger.audit();
         let resolved = merging.merger.resolved();
         let now = self.clock.now();
         let mut intake = self.intake.lock();
@@ -126,14 +157,21 @@ impl Buffer {
                 samples.push(now.saturating_sub(at));
             }
         }
-        // Not further: rows discarded behind it are not behind the checkpoint.
-        intake.log.trim(batch.last());
+        let balance = balance.and_then(|()| self.check_read(&merging, &mut intake));
+        if balance.is_ok() {
+            // Not further: rows discarded behind it are not behind the checkpoint.
+            intake.log.trim(batch.last());
+        }
         drop(intake);
+        // Before anybody who waits can see that it is over.
+        if let Err(imbalance) = balance {
+            self.poison(&imbalance);
+        }
         let mut progress = self.progress.lock();
         progress.resolved = resolved;
         progress.last_flush_ms = epoch_ms();
         match quarantined {
-            Some(group) => progress.group_quarantined(&batch, group),
+            Some(group) => progress.group_quarantined(group),
             None => {
                 progress.batch_committed(&batch, took);
                 for sample in samples {
@@ -193,7 +231,8 @@ impl Buffer {
     pub(in crate::engine) fn clear_problem_of_tables(&self) {
         if self.has_problem.load(Ordering::Relaxed) {
             let mut problem = self.problem.lock();
-            if problem.as_ref().is_some_and(|p| !p.once) {
+            let mended = |p: &Problem| p.lasts == Lasts::UntilMended;
+            if problem.as_ref().is_some_and(mended) {
                 *problem = None;
                 self.has_problem.store(false, Ordering::Relaxed);
             }
@@ -206,15 +245,41 @@ impl Buffer {
         self.clear_problem_of_tables();
     }
 
-    /// The next call, about `table` if one is named, throws `error`.
+    /// The next call, about `table` if one is named, throws `error`; the calls after it, too,
+    /// until rows can be written, unless it is to be told `once`.
     pub(in crate::engine) fn set_problem(
         &self,
         table: Option<String>,
         error: AppendError,
         once: bool,
     ) {
-        *self.problem.lock() = Some(Problem { table, error, once });
-        self.has_problem.store(true, Ordering::Relaxed);
+        let lasts = if once {
+            Lasts::Once
+        } else {
+            Lasts::UntilMended
+        };
+        self.put_problem(Problem {
+            table,
+            error,
+            lasts,
+        });
+    }
+
+    /// No row is accepted any more: every call throws `error`.
+    pub(in crate::engine) fn accept_nothing(&self, error: AppendError) {
+        self.put_problem(Problem {
+            table: None,
+            error,
+            lasts: Lasts::ForEver,
+        });
+    }
+
+    fn put_problem(&self, new: Problem) {
+        let mut problem = self.problem.lock();
+        if problem.as_ref().is_none_or(|p| p.lasts != Lasts::ForEver) {
+            *problem = Some(new);
+            self.has_problem.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(in crate::engine) fn attempt_failed(&self, failure: &Failure, reported: bool) {
@@ -233,7 +298,7 @@ impl Buffer {
     /// Nothing more is written, and every further call throws `error`.
     pub(in crate::engine) fn halt_because(&self, why: String, error: AppendError) {
         // Before anybody who waits can see that it is over.
-        self.set_problem(None, error, false);
+        self.accept_nothing(error);
         let mut progress = self.progress.lock();
         progress.last_error = Some(why.clone());
         progress.halted.get_or_insert(why);
@@ -241,9 +306,14 @@ impl Buffer {
         self.progressed.notify_all();
     }
 
-    /// What dead writers left; the worker's from now on.
-    pub(in crate::engine) fn take_orphans(&self) -> Vec<Orphan> {
-        std::mem::take(&mut self.orphans.lock())
+    /// Whether nothing more is to be written, whoever found that out.
+    pub(in crate::engine) fn has_halted(&self) -> bool {
+        self.progress.lock().halted.is_some()
+    }
+
+    /// What other writers left; the worker's from now on.
+    pub(in crate::engine) fn take_others(&self) -> Others {
+        std::mem::take(&mut self.others.lock())
     }
 
     pub(in crate::engine) fn recovered(&self, rows: u64) {
@@ -257,12 +327,6 @@ impl Buffer {
         self.tell(why);
     }
 
-    /// The checkpoint is at `through`, past rows that were discarded.
-    pub(in crate::engine) fn checkpoint_skipped(&self, through: Sequence) {
-        self.intake.lock().log.trim(through);
-        self.progressed.notify_all();
-    }
-
     pub(in crate::engine) fn recovery_ended(&self) {
         self.progress.lock().recovering = false;
         self.progressed.notify_all();
@@ -270,35 +334,65 @@ impl Buffer {
 
     /// Rows of a journal are in quarantine.
     pub(in crate::engine) fn adopted_quarantined(&self, group: RefusedGroup) {
-        self.progress.lock().adopted_quarantined(group);
+        self.progress.lock().group_quarantined(group);
         self.progressed.notify_all();
     }
 
-    /// Nothing is pending and no row will come: the journal goes.
-    pub(in crate::engine) fn remove_journal(&self) {
+    /// Nothing is pending and no row will come: the journal goes. `false` when something of
+    /// it stays that the checkpoint is needed for.
+    pub(in crate::engine) fn remove_journal(&self) -> bool {
         let Some(directory) = &self.directory else {
-            return;
+            return true;
         };
         let mut merging = self.merging.lock();
         self.catch_up_locked(&mut merging);
         let mut intake = self.intake.lock();
         intake.closed = true;
-        if intake.rows == 0 {
-            intake.log.remove_all();
-            directory.remove();
+        if intake.rows > 0 {
+            return false;
+        }
+        intake.log.remove_all();
+        drop((intake, merging));
+        let removed = directory.remove();
+        if let Err(error) = &removed {
+            self.tell(format!("{error}. All its rows are in the database; the next process that opens the buffer tries again."));
+        }
+        removed.is_ok()
+    }
+
+    /// Where no worker removes the journal: nothing is pending, no row will come, and no
+    /// database has its checkpoint.
+    pub(in crate::engine) fn remove_untouched_journal(&self) {
+        if self.journal().is_some_and(|j| !j.has_checkpoint()) {
+            let _ = self.remove_journal();
+        }
+    }
+
+    /// The database has forgotten this writer: what named its checkpoint goes, too.
+    pub(in crate::engine) fn forgotten(&self) {
+        if let Some(directory) = &self.directory {
+            directory.forgotten();
+            // What stays is found by the next one who opens the buffer.
+            let _ = directory.remove();
         }
     }
 
     /// Says something that a person should know, where nobody can be thrown an exception.
     #[allow(clippy::print_stderr, reason = "the process's log, whatever runs it")]
     pub(in crate::engine) fn tell(&self, message: String) {
-        eprintln!("write_buffer: buffer {:?}: {message}", self.config.name);
+        if self.environment.tells {
+            eprintln!("write_buffer: buffer {:?}: {message}", self.config.name);
+        }
         self.progress.lock().last_notice = Some(message);
     }
 
-    /// Segments that a power cut would take.
-    pub(in crate::engine) fn dirty(&self) -> Vec<Arc<Segment>> {
-        self.intake.lock().log.dirty()
+    /// Makes all that was appended outlive a power cut, oldest first.
+    ///
+    /// # Errors
+    /// When a sync fails; nothing more is accepted then.
+    pub fn sync_appended(&self) -> Result<(), AppendError> {
+        let dirty = self.intake.lock().log.dirty();
+        dirty.iter().try_for_each(|segment| self.sync(segment))
     }
 
     pub(in crate::engine) fn syncer(&self) -> &Syncer {
@@ -328,11 +422,31 @@ impl Rows for Buffer {
     }
 
     fn split(&self) {
-        Self::split(self);
+        let groups = Self::frozen(self).map_or(0, |b| b.group_count());
+        Self::split_at(self, &[groups / 2]);
+    }
+
+    fn split_at(&self, groups: &[usize]) {
+        Self::split_at(self, groups);
     }
 
     fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>) {
         Self::resolve(self, took, quarantined);
+    }
+
+    fn set_aside(&self, quarantined: Vec<RefusedGroup>) {
+        Self::set_aside(self, quarantined);
+    }
+
+    fn claims(&self, batch: &Batch, group: usize) -> Vec<Claim> {
+        let merging = self.merging.lock();
+        let rows = batch.rows_of_group(group, &merging.shapes);
+        rows.into_iter().map(|row| row.claim).collect()
+    }
+
+    fn checkpoint_skipped(&self, through: Sequence) {
+        self.intake.lock().log.trim(through);
+        self.progressed.notify_all();
     }
 
     fn line(&self, batch: &Batch, group: usize, reason: &str) -> String {
@@ -341,10 +455,28 @@ impl Rows for Buffer {
             .group_rows(group)
             .unwrap_or((batch.first(), batch.last()));
         let rows = batch.rows_of_group(group, &merging.shapes);
-        group_line(&self.config.name, first, last, reason, &rows)
+        let (name, writer) = (&self.config.name, &self.writer.id);
+        group_line(name, writer, first, last, reason, &rows)
     }
 
-    fn connected(&self, _checkpoint: Sequence) -> Result<(), String> {
+    fn register(&self, database: &str) -> io::Result<()> {
+        let directory = self.directory.as_ref();
+        directory.map_or(Ok(()), |d| d.register(database))
+    }
+
+    fn connected(&self, checkpoint: Sequence) -> Result<(), String> {
+        if checkpoint == Sequence(0) {
+            return Ok(());
+        }
+        // Only a writer that was named has a past: the same rows were written under its name.
+        self.freeze();
+        if self.frozen().is_none_or(|batch| batch.last() != checkpoint) {
+            return Err(format!(
+                "The checkpoint of writer {} is at {checkpoint}, which is not the end of these rows; they are others.",
+                self.writer.id
+            ));
+        }
+        Self::resolve(self, Duration::ZERO, None);
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! The worker: executes what the flusher says, on a thread of its own.
 
+mod quarantine;
 mod recovery;
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,19 +20,18 @@ use crate::engine::buffer::{AppendError, Buffer};
 use crate::engine::process;
 use crate::engine::rows::Rows;
 use crate::engine::syncer::Syncer;
-use crate::journal::directory::Orphan;
-use crate::journal::quarantine::append_lines;
+use crate::journal::directory::{Dead, Orphan};
 use crate::journal::recovery::DeadLog;
 use crate::sink::mysql::MySqlSink;
 use crate::sink::sqlite::SqliteSink;
 use crate::sink::{CheckpointMove, Sink, Writer};
+use quarantine::Quarantine;
 
 /// Rows wake the worker at most this often.
 const WAKE_EVERY: Duration = Duration::from_millis(1);
-/// While the database works, how often the next batch is merged.
+/// While the database works, how often the next batch is merged, and looked whether the
+/// worker is to end.
 const MERGE_EVERY: Duration = Duration::from_millis(2);
-/// Groups in quarantine without a directory: past this the buffer halts instead.
-const QUARANTINE_IN_MEMORY_MAX: usize = 10_000;
 
 /// Starts the worker unless it runs.
 pub fn start(buffer: &Arc<Buffer>, thread: &mut Option<JoinHandle<()>>) {
@@ -108,19 +109,24 @@ struct Worker<'a, S> {
     ever_connected: bool,
     connected: bool,
     refusal: Option<Failure>,
-    /// Where the checkpoint is being moved without a batch; it may be there already.
+    /// Where the checkpoint is being moved without a batch.
     skipping: Option<Sequence>,
+    quarantine: Quarantine,
     /// The group that is stored in quarantine, and the checkpoint not yet past it.
     setting_aside: Option<RefusedGroup>,
-    in_memory: Vec<String>,
+    /// What the system would not do for a dead writer's rows.
+    in_the_way: Option<String>,
 }
 
-async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
-    for orphan in buffer.take_orphans() {
-        if buffer.is_stopping() {
-            break;
-        }
-        sink = recovery::recover(buffer, sink, orphan).await;
+/// Takes over what dead writers left, then writes the buffer's own rows until it is closed
+/// or stopped.
+pub async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
+    let others = buffer.take_others();
+    for dead in others.dead {
+        sink = match dead {
+            Dead::Orphan(orphan) => recovery::recover(buffer, sink, orphan).await,
+            Dead::Adopted(path) => recovery::wait_for(buffer, sink, &path).await,
+        };
     }
     buffer.recovery_ended();
     let rows: &dyn Rows = &**buffer;
@@ -129,9 +135,44 @@ async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
         .await;
 }
 
+/// Works with the database, and merges meanwhile what arrives. Where the worker is to end
+/// before the database has answered, the work is dropped: nothing is noted of it, and its
+/// rows stay pending.
+async fn unless_stopped(buffer: &Buffer, work: impl Future<Output = ()>) {
+    let mut work = std::pin::pin!(work);
+    while tokio::time::timeout(MERGE_EVERY, &mut work).await.is_err() {
+        if buffer.is_stopping() {
+            return;
+        }
+        buffer.catch_up();
+        buffer.replenish_pool();
+    }
+}
+
+/// What the database answers to `doing`, if it does so within `write_timeout_ms`. A reply
+/// that is dropped takes the connection with it.
+async fn in_time<T>(
+    buffer: &Buffer,
+    doing: &str,
+    reply: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let ms = buffer.config().write_timeout_ms;
+    let late = |_| {
+        Err(Failure::new(
+            FailureKind::Lost,
+            format!(
+                "{doing} took longer than write_timeout_ms = {ms}, so the connection was given up; see which locks the database's sessions wait for, or raise write_timeout_ms."
+            ),
+        ))
+    };
+    tokio::time::timeout(Duration::from_millis(ms), reply)
+        .await
+        .unwrap_or_else(late)
+}
+
 impl<'a, S: Sink> Worker<'a, S> {
     fn new(buffer: &'a Arc<Buffer>, sink: S, rows: &'a dyn Rows, writer: Writer) -> Self {
-        let flusher = Flusher::new(buffer.config(), crate::engine::clock::seed());
+        let flusher = Flusher::new(buffer.config(), buffer.environment().seed);
         Self {
             buffer,
             sink,
@@ -143,12 +184,14 @@ impl<'a, S: Sink> Worker<'a, S> {
             connected: false,
             refusal: None,
             skipping: None,
+            quarantine: Quarantine::of(Arc::clone(&buffer.environment().disk), buffer.config()),
             setting_aside: None,
-            in_memory: Vec::new(),
+            in_the_way: None,
         }
     }
 
     async fn run(mut self) {
+        let buffer = self.buffer;
         let mut flush_seen = Sequence(0);
         let mut woken_at = None;
         loop {
@@ -160,24 +203,25 @@ impl<'a, S: Sink> Worker<'a, S> {
             }
             let now = self.buffer.clock().now();
             let mut pending = self.rows.pending();
+            self.obey_halt();
             let wanted = self.buffer.flush_wanted();
             if wanted > flush_seen {
                 flush_seen = wanted;
                 self.flusher.flush_requested(wanted, now);
             }
-            if pending.rows == 0 && (self.buffer.is_closed() || !self.buffer.has_handles()) {
+            // Files with rows that nobody is to write go once the checkpoint is past those.
+            let is_behind = pending.rows == 0 && self.is_behind();
+            let has_ended = self.buffer.is_closed() || !self.buffer.has_handles();
+            let may_catch_up = self.writer.registered && !self.flusher.is_halted();
+            if pending.rows == 0 && has_ended && !(is_behind && may_catch_up) {
                 break;
             }
-            // Files with discarded rows go once the checkpoint is past those.
-            let is_behind = pending.rows == 0
-                && pending.resolved > self.checkpoint
-                && self.buffer.journal().is_some();
             if is_behind {
                 pending.rows = 1;
             }
             match self.flusher.poll(now, &pending) {
-                Action::Wait(_) if is_behind && self.connected && !self.flusher.is_halted() => {
-                    self.skip_to(pending.resolved).await;
+                Action::Wait(_) if is_behind && self.flusher.is_ready() => {
+                    unless_stopped(buffer, self.skip_to(pending.resolved)).await;
                 }
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
@@ -201,17 +245,37 @@ impl<'a, S: Sink> Worker<'a, S> {
                     }
                     woken_at = Some(self.buffer.clock().now());
                 }
-                action => self.act(action).await,
+                action => unless_stopped(buffer, self.act(action)).await,
             }
         }
         let orderly =
             self.buffer.pending_rows() == 0 && self.buffer.with_progress(|p| p.halted.is_none());
-        if orderly {
-            self.buffer.remove_journal();
-        }
+        // Without its first files it would look like another database's.
+        let is_behind = self.is_behind() && self.writer.registered;
+        let is_over = orderly && !is_behind && self.buffer.remove_journal();
+        // Rows that were refused, and will come again under this name, begin anew then.
+        let forgets = is_over || self.buffer.has_past() && self.refusal.is_some();
         if self.connected {
             let bound = Duration::from_secs(2);
-            let _ = tokio::time::timeout(bound, self.sink.close(&self.writer, orderly)).await;
+            let end = async {
+                if forgets && self.sink.forget(&self.writer).await {
+                    self.buffer.forgotten();
+                }
+                self.sink.close().await;
+            };
+            let _ = tokio::time::timeout(bound, end).await;
+        }
+    }
+
+    /// Whether the checkpoint is not past all rows of the journal that nobody is to write.
+    fn is_behind(&self) -> bool {
+        self.writer.durable && self.rows.pending().resolved > self.checkpoint
+    }
+
+    /// What any thread found out ends the writing here.
+    fn obey_halt(&mut self) {
+        if self.buffer.has_halted() {
+            self.flusher.halt();
         }
     }
 
@@ -234,15 +298,18 @@ impl<'a, S: Sink> Worker<'a, S> {
         self.begin_attempt();
         match self.sink.connect(&self.writer).await {
             Ok(connected) => {
-                self.connected = true;
-                self.flusher.connected();
-                self.buffer
-                    .connected(connected.server, connected.row_bytes_max);
+                // A connection whose checkpoint cannot be read is none.
                 if let Err(failure) = self.check_checkpoint(connected.checkpoint).await {
                     self.fail(&failure, false);
                     return;
                 }
+                self.connected = true;
                 self.ever_connected = true;
+                if !self.flusher.is_halted() {
+                    self.flusher.connected();
+                }
+                self.buffer
+                    .connected(connected.server, connected.row_bytes_max);
             }
             Err(failure) => {
                 let message = failure.message.clone();
@@ -260,20 +327,16 @@ impl<'a, S: Sink> Worker<'a, S> {
     async fn check_checkpoint(&mut self, found: Option<Sequence>) -> Result<(), Failure> {
         let wrong = match found {
             None => Some(Sequence(0)),
-            Some(found) if self.skipping == Some(found) => {
-                self.skipped(found);
-                None
-            }
             Some(found) if self.ever_connected => {
                 let after = self.rows.frozen().map(|b| b.last());
-                let known = found == self.checkpoint || Some(found) == after;
+                let known = [Some(self.checkpoint), after, self.skipping].contains(&Some(found));
                 (!known).then_some(found)
             }
             Some(found) => {
                 // A dead writer's last transaction may be at work in the server still: its
                 // row is locked until that is decided.
-                let found = if self.writer.registered {
-                    self.sink.read_checkpoint(&self.writer).await?
+                let found = if self.writer.registered || self.buffer.has_past() {
+                    self.look_up().await?
                 } else {
                     found
                 };
@@ -310,38 +373,53 @@ impl<'a, S: Sink> Worker<'a, S> {
         self.buffer.with_progress(|p| p.last_error = Some(why));
     }
 
-    /// From now on a database without this writer's checkpoint is another one.
+    /// From now on a database without this writer's checkpoint is another one. Where that
+    /// cannot be noted nothing is written.
     fn register(&mut self) {
-        let own = self.writer.id == self.buffer.writer().id;
-        let Some(journal) = self
-            .buffer
-            .journal()
-            .filter(|_| own && !self.writer.registered)
-        else {
+        // Without a journal nobody ever asks.
+        if self.writer.registered || !self.writer.durable {
+            return;
+        }
+        let dsn = self.buffer.config().dsn.as_ref();
+        let noted = self
+            .rows
+            .register(&dsn.map_or_else(String::new, Dsn::redacted));
+        let Err(error) = noted else {
+            self.writer.registered = true;
             return;
         };
-        self.writer.registered = true;
-        let dsn = self.buffer.config().dsn.as_ref();
-        if let Err(error) = journal.register(&dsn.map_or_else(String::new, Dsn::redacted)) {
+        let own = self.writer.id == self.buffer.writer().id;
+        if own {
             let why = format!(
                 "The journal cannot be kept: {error}. Nothing more is accepted or written."
             );
             self.buffer
                 .halt_because(why.clone(), AppendError::Journal(why));
             self.flusher.halt();
+        } else {
+            self.in_the_way = Some(error.to_string());
+            self.flusher.halt();
         }
     }
 
+    async fn look_up(&mut self) -> Result<Sequence, Failure> {
+        let reply = self.sink.read_checkpoint(&self.writer);
+        in_time(self.buffer, "Reading the checkpoint", reply).await
+    }
+
     async fn read_checkpoint(&mut self) {
-        match self.sink.read_checkpoint(&self.writer).await {
+        match self.look_up().await {
             Err(failure) => {
                 self.fail(&failure, false);
             }
             Ok(stored) => {
-                let after = self.rows.frozen().map_or(self.checkpoint, |b| b.last());
+                let frozen = || self.rows.frozen().map(|b| b.last());
+                let skipping = self.skipping;
+                let after = skipping.or_else(frozen).unwrap_or(self.checkpoint);
                 match self.flusher.checkpoint_read(stored, self.checkpoint, after) {
-                    Verdict::NotCommitted => {}
+                    Verdict::NotCommitted => self.skipping = None,
                     Verdict::Fenced => self.fenced(stored),
+                    Verdict::Committed if skipping.is_some() => self.skipped(after),
                     Verdict::Committed => self.resolved(after, Duration::ZERO),
                 }
             }
@@ -353,12 +431,15 @@ impl<'a, S: Sink> Worker<'a, S> {
             return;
         };
         self.begin_attempt();
+        let Some(batch) = self.without_followers(batch) else {
+            return;
+        };
         let checkpoint = CheckpointMove {
             before: self.checkpoint,
             after: batch.last(),
         };
         let start = self.buffer.clock().now();
-        let written = self.write_while_merging(Some(&batch), checkpoint).await;
+        let written = self.write_in_time(Some(&batch), checkpoint).await;
         match written {
             Ok(()) => {
                 self.flusher.written();
@@ -379,82 +460,13 @@ impl<'a, S: Sink> Worker<'a, S> {
         }
     }
 
-    /// The one group left in the frozen batch is stored durably, if there is a place for
-    /// it, before the checkpoint moves past it: dying in between repeats the line, and
-    /// loses nothing.
-    async fn quarantine(&mut self) {
-        let Some(batch) = self.rows.frozen() else {
-            return;
-        };
-        let (first, last) = batch.group_rows(0).unwrap_or((batch.first(), batch.last()));
-        let reason = self.refusal.as_ref().map_or("", |f| f.message.as_str());
-        let reason = reason.to_owned();
-        // Stored once, however often the checkpoint must be tried.
-        if self.setting_aside.is_none() {
-            let line = self.rows.line(&batch, 0, &reason);
-            if let Err(error) = self.store(line) {
-                self.buffer
-                    .halt_because(error.clone(), AppendError::Journal(error));
-                self.flusher.halt();
-                return;
-            }
-            self.setting_aside = Some(RefusedGroup {
-                first,
-                last,
-                reason,
-            });
-        }
-        let checkpoint = CheckpointMove {
-            before: self.checkpoint,
-            after: last,
-        };
-        match self.write_while_merging(None, checkpoint).await {
-            Ok(()) => {
-                self.flusher.written();
-                self.resolved(last, Duration::ZERO);
-            }
-            Err(failure) => {
-                self.fail(&failure, true);
-            }
-        }
-    }
-
-    fn store(&mut self, line: String) -> Result<(), String> {
-        let config = self.buffer.config();
-        match &config.journal_dir {
-            Some(directory) => {
-                let file = format!("{}.quarantine.jsonl", config.name);
-                append_lines(Path::new(directory), &file, &[line])
-                    .map(|_| ())
-                    .map_err(|e| format!("A refused row cannot be put in quarantine: {directory}: {e}. Nothing more is written until the buffer is made again."))
-            }
-            None if self.in_memory.len() < QUARANTINE_IN_MEMORY_MAX => {
-                self.in_memory.push(line);
-                Ok(())
-            }
-            None => Err(format!(
-                "{QUARANTINE_IN_MEMORY_MAX} refused groups are held in memory; set journal_dir so that they can be kept. Nothing more is written until the buffer is made again."
-            )),
-        }
-    }
-
-    /// What arrives while the database works is merged meanwhile.
-    async fn write_while_merging(
+    async fn write_in_time(
         &mut self,
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> Result<(), Failure> {
-        let write = self.sink.write(&self.writer, batch, checkpoint);
-        let mut write = std::pin::pin!(write);
-        loop {
-            match tokio::time::timeout(MERGE_EVERY, &mut write).await {
-                Ok(result) => return result,
-                Err(_) => {
-                    self.buffer.catch_up();
-                    self.buffer.replenish_pool();
-                }
-            }
-        }
+        let reply = self.sink.write(&self.writer, batch, checkpoint);
+        in_time(self.buffer, "A transaction", reply).await
     }
 
     /// Moves the checkpoint past rows that nobody is to write.
@@ -465,16 +477,21 @@ impl<'a, S: Sink> Worker<'a, S> {
             before: self.checkpoint,
             after: through,
         };
-        match self.write_while_merging(None, checkpoint).await {
+        match self.write_in_time(None, checkpoint).await {
             Ok(()) => self.skipped(through),
-            Err(failure) => self.fail(&failure, false),
+            // Whether it moved is looked up like any other commit.
+            Err(failure) if failure.kind == FailureKind::Lost => self.fail(&failure, true),
+            Err(failure) => {
+                self.skipping = None;
+                self.fail(&failure, false);
+            }
         }
     }
 
     fn skipped(&mut self, through: Sequence) {
         self.skipping = None;
         self.checkpoint = through;
-        self.buffer.checkpoint_skipped(through);
+        self.rows.checkpoint_skipped(through);
     }
 
     fn begin_attempt(&self) {
@@ -498,6 +515,7 @@ impl<'a, S: Sink> Worker<'a, S> {
             self.buffer.set_problem(Some(table), error, true);
         }
         self.rows.resolve(took, aside);
+        failpoint!("resolve-after");
     }
 
     fn fail(&mut self, failure: &Failure, writing: bool) {

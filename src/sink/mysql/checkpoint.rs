@@ -21,7 +21,7 @@ const PRUNE_ROWS_MAX: u64 = 100;
 const NOW_MS: &str = "UNIX_TIMESTAMP()*1000";
 const NO_SUCH_TABLE: u16 = 1146;
 
-fn quoted(writer: &Writer) -> String {
+pub(super) fn quoted(writer: &Writer) -> String {
     let mut literal = String::new();
     push_text(writer.id.as_bytes(), &mut literal);
     literal
@@ -54,7 +54,8 @@ pub async fn ensure(
         .await
         .map_err(failed)?;
     let durable = u8::from(writer.durable);
-    if rows.is_empty() && writer.registered && start == Sequence(0) {
+    // Never pruned: another database, or another process has written the journal to its end.
+    if rows.is_empty() && writer.registered {
         return Ok(None);
     }
     if rows.is_empty() {
@@ -145,12 +146,12 @@ pub async fn prune(link: &mut Link) {
     }
 }
 
-/// Deletes the writer's row; a failure is of no consequence, a later writer prunes it.
-pub async fn forget(link: &mut Link, writer: &Writer) {
-    let _ = link
-        .execute(&format!(
-            "DELETE FROM write_buffer_checkpoints WHERE writer = {}",
-            quoted(writer)
-        ))
-        .await;
+/// Deletes the writer's row; whether it is gone.
+pub async fn forget(link: &mut Link, writer: &Writer) -> bool {
+    failpoint!("forget-before");
+    let delete = format!(
+        "DELETE FROM write_buffer_checkpoints WHERE writer = {}",
+        quoted(writer)
+    );
+    link.execute(&delete).await.is_ok()
 }

@@ -9,10 +9,12 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use super::errors::SqlError;
 use super::link::{Link, Server};
 use super::literal::push_text;
+use super::predecessor;
 use crate::core::config::Setting;
 use crate::core::dsn::MySqlDsn;
 use crate::core::failure::{Failure, FailureKind};
 use crate::core::table::is_identifier;
+use crate::sink::Writer;
 
 /// Where a server can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub fn addresses(dsn: &MySqlDsn) -> Vec<Address> {
         .collect()
 }
 
-/// Connects to one address and sets the session up.
+/// Connects to one address, sets the session up and ends the writer's old one.
 ///
 /// # Errors
 /// `Lost` when nobody answers, `Misconfigured` when a person must act.
@@ -55,6 +57,7 @@ pub async fn open(
     dsn: &MySqlDsn,
     session: &[(String, Setting)],
     address: &Address,
+    writer: &Writer,
     timeout: Duration,
 ) -> Result<Link, Failure> {
     let options = options(dsn, address);
@@ -70,7 +73,8 @@ pub async fn open(
         }
     };
     let mut link = Link::new(connection);
-    match tokio::time::timeout(timeout, set_up(&mut link, session)).await {
+    let set_up = set_up(&mut link, session, writer, timeout);
+    match tokio::time::timeout(timeout, set_up).await {
         Ok(done) => done.map(|()| link),
         Err(_) => Err(silent(address)),
     }
@@ -251,7 +255,12 @@ fn session_statements(session: &[(String, Setting)]) -> Result<Vec<(String, Stri
     Ok(statements)
 }
 
-async fn set_up(link: &mut Link, session: &[(String, Setting)]) -> Result<(), Failure> {
+async fn set_up(
+    link: &mut Link,
+    session: &[(String, Setting)],
+    writer: &Writer,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let statements = session_statements(session)?;
     let packet = statements
         .iter()
@@ -263,10 +272,14 @@ async fn set_up(link: &mut Link, session: &[(String, Setting)]) -> Result<(), Fa
         let what = statements.get(done.len()).map_or("", |(what, _)| what);
         return Err(error.while_doing(&format!("Could not set the session variable {what:?}")));
     }
-    let facts = link
-        .rows("SELECT VERSION(), @@max_allowed_packet; SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-        .await;
-    let facts = facts.map_err(|e| e.while_doing("Could not ask the server for its version"))?;
+    let ask = "SELECT VERSION(), @@max_allowed_packet; SHOW SESSION STATUS LIKE 'Ssl_cipher'";
+    let lock = predecessor::take_lock(writer);
+    let (facts, error) = link.query(&format!("{ask}; {lock}")).await;
+    // Without the lock goes as well.
+    let lacks_lock = facts.len() == 2 && matches!(error, Some(SqlError::Server(_)));
+    if let Some(error) = error.filter(|_| !lacks_lock) {
+        return Err(error.while_doing("Could not ask the server for its version"));
+    }
     let fact = |row: usize, at: usize| {
         facts
             .get(row)
@@ -279,6 +292,9 @@ async fn set_up(link: &mut Link, session: &[(String, Setting)]) -> Result<(), Fa
         fact(0, 1).parse().unwrap_or(1 << 20),
         is_encrypted,
     );
+    if fact(2, 0) == "0" {
+        predecessor::end(link, writer, timeout).await;
+    }
     Ok(())
 }
 

@@ -129,25 +129,32 @@ impl Link {
     /// # Errors
     /// The first error.
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, SqlError> {
+        let (rows, error) = self.query(sql).await;
+        error.map_or(Ok(rows), Err)
+    }
+
+    /// Runs queries. Returns the rows of those that succeeded, one result after the other,
+    /// and the error that ended the packet, if one did.
+    pub async fn query(&mut self, sql: &str) -> (Vec<TextRow>, Option<SqlError>) {
         let mut rows = Vec::new();
         let mut results =
             sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(&mut self.connection);
-        while let Some(result) = results
-            .try_next()
-            .await
-            .map_err(|e| SqlError::from_sqlx(&e))?
-        {
-            let Either::Right(row) = result else { continue };
-            let mut cells = TextRow::with_capacity(row.len());
-            for at in 0..row.len() {
-                let bytes: Option<Vec<u8>> = row
-                    .try_get_unchecked(at)
-                    .map_err(|e| SqlError::from_sqlx(&e))?;
-                cells.push(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()));
+        loop {
+            let row = match results.try_next().await {
+                Ok(Some(Either::Right(row))) => row,
+                Ok(Some(Either::Left(_))) => continue,
+                Ok(None) => return (rows, None),
+                Err(error) => return (rows, Some(SqlError::from_sqlx(&error))),
+            };
+            let cell = |at| {
+                let bytes: Option<Vec<u8>> = row.try_get_unchecked(at)?;
+                Ok(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()))
+            };
+            match (0..row.len()).map(cell).collect() {
+                Ok(cells) => rows.push(cells),
+                Err(error) => return (rows, Some(SqlError::from_sqlx(&error))),
             }
-            rows.push(cells);
         }
-        Ok(rows)
     }
 
     /// Says good-bye to the server.

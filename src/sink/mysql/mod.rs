@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `connect` | addresses, session, messages about what cannot be reached |
+//! | `predecessor` | the session this writer had before, if the server still has it |
 //! | `link` | one connection, packets of statements, the server's traits |
 //! | `checkpoint` | the table of checkpoints |
 //! | `schema`, `target` | tables as they are, and whether they suit their declarations |
@@ -15,7 +16,8 @@
 //! checkpoint moved by exactly one row; a connection whose state is not certain is dropped;
 //! no value becomes SQL (see `literal`); sums are added by the server as exact decimals.
 //!
-//! It keeps no time: only connecting has a time-out of its own.
+//! It keeps no time: only connecting has a time-out of its own. Whoever has waited long
+//! enough for anything else drops the future, and with it the connection.
 
 mod checkpoint;
 mod connect;
@@ -23,6 +25,7 @@ mod errors;
 mod link;
 mod literal;
 mod plan;
+mod predecessor;
 mod row;
 mod schema;
 mod settle;
@@ -102,8 +105,14 @@ impl MySqlSink {
         address: &Address,
         writer: &Writer,
     ) -> Result<(Link, Option<Sequence>), Failure> {
-        let mut link =
-            connect::open(&self.dsn, &self.session, address, self.connect_timeout).await?;
+        let mut link = connect::open(
+            &self.dsn,
+            &self.session,
+            address,
+            writer,
+            self.connect_timeout,
+        )
+        .await?;
         let start = self
             .known
             .as_ref()
@@ -194,6 +203,7 @@ impl MySqlSink {
         }
         let advance = checkpoint::advance(writer, checkpoint);
         let mut transaction = Transaction::new(link);
+        failpoint!("execute-before");
         if let Err(failure) = transaction.perform(&units, &advance).await {
             // What may have happened on a broken wire is not known; but COMMIT was not sent.
             if failure.kind != FailureKind::Lost && !transaction.roll_back().await {
@@ -314,31 +324,26 @@ impl Sink for MySqlSink {
         Err(failure)
     }
 
-    async fn forget(&mut self, writer: &Writer) {
-        if let Some(mut link) = self.link.take() {
-            let forgetting = checkpoint::forget(&mut link, writer);
-            // A connection that does not answer is not one to go on with.
-            if tokio::time::timeout(self.connect_timeout, forgetting)
-                .await
-                .is_ok()
-            {
+    async fn forget(&mut self, writer: &Writer) -> bool {
+        let Some(mut link) = self.link.take() else {
+            return false;
+        };
+        let forgetting = checkpoint::forget(&mut link, writer);
+        match tokio::time::timeout(self.connect_timeout, forgetting).await {
+            Ok(forgotten) => {
                 self.link = Some(link);
+                forgotten
             }
+            // A connection that does not answer is not one to go on with.
+            Err(_) => false,
         }
     }
 
-    async fn close(&mut self, writer: &Writer, forget: bool) {
-        let Some(mut link) = self.link.take() else {
-            return;
-        };
-        let ending = async {
-            if forget {
-                checkpoint::forget(&mut link, writer).await;
-            }
-            link.quit().await;
-        };
-        // Best effort: nobody waits for a server that does not answer.
-        let _ = tokio::time::timeout(self.connect_timeout, ending).await;
+    async fn close(&mut self) {
+        if let Some(link) = self.link.take() {
+            // Best effort: nobody waits for a server that does not answer.
+            let _ = tokio::time::timeout(self.connect_timeout, link.quit()).await;
+        }
     }
 }
 

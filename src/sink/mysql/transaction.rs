@@ -40,6 +40,7 @@ impl<'l> Transaction<'l> {
             let (to, sql) = self.packet(units, next, last);
             let is_last = to == units.len();
             let (mut counts, mut error) = self.link.run(sql).await;
+            failpoint!("execute-within");
             if !self.has_begun {
                 match (counts.is_empty(), error.take()) {
                     (true, error) => {
@@ -163,7 +164,10 @@ impl<'l> Transaction<'l> {
     /// # Errors
     /// `Transient` when the server certainly rolled back, else `Lost`: the outcome is not known.
     pub async fn commit(self) -> Result<(), Failure> {
-        let Err(error) = self.link.execute("COMMIT").await else {
+        failpoint!("commit-before");
+        let committed = failpoint!("commit-sent", self.link.execute("COMMIT")).await;
+        let Err(error) = committed else {
+            failpoint!("commit-acknowledged");
             return Ok(());
         };
         let mut failure = error.while_doing("COMMIT failed");

@@ -3,7 +3,7 @@
 //! Always true: a batch and the move of the checkpoint are one transaction, begun with
 //! `BEGIN IMMEDIATE`, so that nobody else writes between what is read and what is written
 //! (sums and the search for missing rows depend on it). A connection whose future was
-//! dropped in the middle of anything is dropped too and never used again.
+//! dropped in the middle of anything is ended too and never used again (see `slot`).
 //!
 //! Not done here: SQLite gives a column without a declared type no type, so a key of
 //! such a column is the integer `5` or the text `'5'` as the row gave it.
@@ -13,6 +13,7 @@ mod error;
 pub mod gate;
 mod keys;
 mod schema;
+mod slot;
 mod statement;
 mod write;
 
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use self::schema::{TableSchema, no_such_table};
 use self::write::{KnownTable, TableWriter};
 use gate::Call;
+use slot::Slot;
 
 use super::{CheckpointMove, Connected, Sink, Writer};
 use crate::core::Sequence;
@@ -60,6 +62,13 @@ const ADD_WRITER: &str = "INSERT INTO write_buffer_checkpoints (writer, sequence
 const READ_CHECKPOINT: &str = "SELECT sequence FROM write_buffer_checkpoints WHERE writer = ?";
 const MOVE_CHECKPOINT: &str = "UPDATE write_buffer_checkpoints SET sequence = ?, updated_at = unixepoch() \
      WHERE writer = ? AND sequence = ?";
+/// As on MySQL: rows of ended processes without a journal are of no use, but a process may be
+/// idle for days. 604,800 seconds are seven.
+const PRUNE: &str = "DELETE FROM write_buffer_checkpoints \
+     WHERE durable = 0 AND updated_at < unixepoch() - 604800 AND writer <> ?";
+/// Puts back the row of a writer that was idle so long that another one pruned it.
+const RESTORE_CHECKPOINT: &str = "INSERT INTO write_buffer_checkpoints (writer, sequence, durable, updated_at) \
+     VALUES (?, ?, 0, unixepoch()) ON CONFLICT (writer) DO NOTHING";
 const FORGET_WRITER: &str = "DELETE FROM write_buffer_checkpoints WHERE writer = ?";
 
 /// Writes batches to a SQLite file.
@@ -69,8 +78,7 @@ pub struct SqliteSink {
     session: Vec<(String, Setting)>,
     tables: Vec<Arc<TableSpec>>,
     connect_timeout: Duration,
-    /// Taken out while it is used: a dropped future drops it.
-    connection: Option<SqliteConnection>,
+    slot: Slot,
     known: KnownTables,
 }
 
@@ -97,7 +105,7 @@ impl SqliteSink {
             session,
             tables,
             connect_timeout,
-            connection: None,
+            slot: Slot::default(),
             known: KnownTables::default(),
         }
     }
@@ -141,6 +149,8 @@ impl SqliteSink {
                 .bind(writer.id.as_str())
                 .bind(i64::from(writer.durable));
             add.execute(&mut *connection).await.map_err(failed)?;
+            let prune = sqlx::query(PRUNE).bind(writer.id.as_str());
+            prune.execute(&mut *connection).await.map_err(failed)?;
             checkpoint(connection, writer).await.map(Some)
         })
         .await?;
@@ -170,34 +180,31 @@ impl SqliteSink {
         Ok(())
     }
 
-    /// Takes the connection for something after which it may be unusable.
-    fn take(&mut self) -> Result<SqliteConnection, Failure> {
-        let gone = || {
-            Failure::new(
-                FailureKind::Lost,
-                format!("There is no connection to {:?}.", self.path),
-            )
-        };
-        self.connection.take().ok_or_else(gone)
-    }
-
-    fn put_back<T>(&mut self, connection: SqliteConnection, result: &Result<T, Failure>) {
-        let is_usable = result
-            .as_ref()
-            .err()
-            .is_none_or(|failure| failure.kind != FailureKind::Lost);
-        self.connection = is_usable.then_some(connection);
+    fn not_connected(path: &str) -> Failure {
+        Failure::new(
+            FailureKind::Lost,
+            format!("There is no connection to {path:?}."),
+        )
     }
 }
 
 impl Sink for SqliteSink {
     async fn connect(&mut self, writer: &Writer) -> Result<Connected, Failure> {
-        let _call = Call::begin().await;
-        self.connection = None;
         self.known = KnownTables::default();
+        let ms = self.connect_timeout.as_millis();
+        let ended = tokio::time::timeout(self.connect_timeout, self.slot.end()).await;
+        ended.map_err(|_| {
+            Failure::new(
+                FailureKind::Lost,
+                format!(
+                    "A transaction on {:?} that was given up is still at work after connect_timeout_ms {ms}; see who else holds a lock on the file.",
+                    self.path
+                ),
+            )
+        })?;
+        let _call = Call::begin().await;
         let opened = tokio::time::timeout(self.connect_timeout, self.open(writer)).await;
         let (connection, connected) = opened.map_err(|_| {
-            let ms = self.connect_timeout.as_millis();
             Failure::new(
                 FailureKind::Lost,
                 format!(
@@ -206,18 +213,21 @@ impl Sink for SqliteSink {
                 ),
             )
         })??;
-        self.connection = Some(connection);
+        self.slot.put(connection);
         Ok(connected)
     }
 
     async fn read_checkpoint(&mut self, writer: &Writer) -> Result<Sequence, Failure> {
-        let _call = Call::begin().await;
-        let mut connection = self.take()?;
-        let read = in_transaction(&mut connection, async |connection| {
+        let path = &self.path;
+        let mut in_use = self.slot.take().await;
+        let connection = in_use
+            .connection()
+            .ok_or_else(|| Self::not_connected(path))?;
+        let read = in_transaction(connection, async |connection| {
             checkpoint(connection, writer).await
         })
         .await;
-        self.put_back(connection, &read);
+        in_use.put_back_unless_lost(&read);
         read
     }
 
@@ -227,37 +237,47 @@ impl Sink for SqliteSink {
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> Result<(), Failure> {
-        let _call = Call::begin().await;
-        let mut connection = self.take()?;
+        let path = &self.path;
+        let mut in_use = self.slot.take().await;
+        let connection = in_use
+            .connection()
+            .ok_or_else(|| Self::not_connected(path))?;
         let known = &mut self.known;
-        let written = in_transaction(&mut connection, async |connection| {
+        let written = in_transaction(connection, async |connection| {
+            failpoint!("execute-before");
             move_checkpoint(connection, writer, checkpoint).await?;
-            match batch {
-                Some(batch) => write_batch(connection, known, batch).await,
-                None => Ok(()),
+            if let Some(batch) = batch {
+                write_batch(connection, known, batch).await?;
             }
+            failpoint!("commit-before");
+            Ok(())
         })
         .await;
-        self.put_back(connection, &written);
+        if written.is_ok() {
+            failpoint!("commit-acknowledged");
+        }
+        in_use.put_back_unless_lost(&written);
         written
     }
 
-    async fn forget(&mut self, writer: &Writer) {
-        let _call = Call::begin().await;
-        if let Some(connection) = &mut self.connection {
+    async fn forget(&mut self, writer: &Writer) -> bool {
+        failpoint!("forget-before");
+        let forgetting = async {
+            let mut in_use = self.slot.take().await;
+            let Some(connection) = in_use.connection() else {
+                return false;
+            };
             let forgotten = sqlx::query(FORGET_WRITER).bind(writer.id.as_str());
-            let _ = forgotten.execute(connection).await;
-        }
+            let forgotten = forgotten.execute(connection).await;
+            in_use.put_back();
+            forgotten.is_ok()
+        };
+        let forgotten = tokio::time::timeout(self.connect_timeout, forgetting).await;
+        forgotten.unwrap_or(false)
     }
 
-    async fn close(&mut self, writer: &Writer, forget: bool) {
-        if forget {
-            self.forget(writer).await;
-        }
-        let _call = Call::begin().await;
-        if let Some(connection) = self.connection.take() {
-            let _ = connection.close().await;
-        }
+    async fn close(&mut self) {
+        self.slot.end().await;
     }
 }
 
@@ -346,8 +366,7 @@ async fn in_transaction<T>(
     let begun = connection.execute("BEGIN IMMEDIATE").await;
     begun.map_err(|e| error::failure("Cannot begin a transaction", &e))?;
     let worked = match work(connection).await {
-        Ok(value) => connection
-            .execute("COMMIT")
+        Ok(value) => failpoint!("commit-sent", connection.execute("COMMIT"))
             .await
             .map(|_| value)
             .map_err(|e| error::commit_failure(&e)),
@@ -387,11 +406,23 @@ async fn move_checkpoint(
         .bind(number(checkpoint.after))
         .bind(writer.id.as_str())
         .bind(number(checkpoint.before))
-        .execute(connection)
+        .execute(&mut *connection)
         .await;
-    let moved = moved.map_err(|e| error::failure("Cannot move the checkpoint", &e))?;
-    if moved.rows_affected() == 1 {
+    let failed = |e: sqlx::Error| error::failure("Cannot move the checkpoint", &e);
+    if moved.map_err(failed)?.rows_affected() == 1 {
         return Ok(());
+    }
+    // Without a journal nobody but this writer ever moves its checkpoint, so that a row which is
+    // missing was pruned. With one, the database may be another.
+    if !writer.durable {
+        let restored = sqlx::query(RESTORE_CHECKPOINT)
+            .bind(writer.id.as_str())
+            .bind(number(checkpoint.after))
+            .execute(connection)
+            .await;
+        if restored.map_err(failed)?.rows_affected() == 1 {
+            return Ok(());
+        }
     }
     Err(fenced(
         writer,
@@ -432,6 +463,7 @@ async fn write_batch(
             table,
         };
         writer.write(batch.operations(changes)).await?;
+        failpoint!("execute-within");
     }
     Ok(())
 }

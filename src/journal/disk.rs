@@ -1,0 +1,345 @@
+//! The file system, as far as journals and the quarantine need it.
+//!
+//! [`System`] is the real one. The simulator has one of its own, which loses what was not
+//! synced, fills up and fails; so everything that outlives a process goes through here.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use memmap2::MmapRaw;
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock, flock};
+
+/// What is locked as long as it is kept.
+pub type Lock = Box<dyn Debug + Send + Sync>;
+
+/// What a journal asks of a file system. Every file and directory is for its owner alone;
+/// an error does not name the path, the caller does.
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each fails as its system call does"
+)]
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a directory and those above it, where they are missing.
+    fn make_directories(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory that must not be there yet.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// The one path by which a directory is known.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// What a directory holds, in no order.
+    fn entries(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Whether something is there.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// When something was made, or at least changed; for an order among directories.
+    fn made_at(&self, path: &Path) -> Option<SystemTime>;
+
+    /// Renames a file or directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory, which must be empty.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// The first bytes of a file, at most `most`.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
+
+    /// Writes a small file and syncs it.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// The state of a file, if there is one.
+    fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>>;
+
+    /// Opens a file of lines, made where it is not there, that nobody else appends to or takes
+    /// lines out of meanwhile. `None` when somebody does and it is not to be waited for.
+    fn open_locked(&self, path: &Path, waits: bool) -> io::Result<Option<Box<dyn LockedFile>>>;
+
+    /// Locks a file until the lock is dropped or the process ends, whatever way; a forked
+    /// child does not have it. `None` where somebody has it, this process included, or,
+    /// without `make`, where there is no such file.
+    fn lock(&self, path: &Path, make: bool) -> io::Result<Option<Lock>>;
+
+    /// Makes a file of real, zeroed blocks: a full disk is an error here, not a signal later.
+    fn allocate(&self, path: &Path, length: usize) -> io::Result<File>;
+
+    /// Makes a file that was allocated, and its length, outlive a power cut.
+    fn sync_file(&self, path: &Path, file: &File) -> io::Result<()>;
+
+    /// Makes some bytes of a mapped file outlive a power cut.
+    fn sync_bytes(&self, path: &Path, map: &MmapRaw, bytes: Range<usize>) -> io::Result<()>;
+
+    /// Makes what was made, renamed or removed in a directory outlive a power cut.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// The state that a file's metadata tell.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// A file of lines that is open to one alone.
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each fails as its system call does"
+)]
+pub trait LockedFile: Debug {
+    /// Its state.
+    fn stamp(&self) -> io::Result<Stamp>;
+
+    /// Appends lines, and syncs them. Where a crash tore the last line they begin on a new
+    /// one; a failure leaves the file as it was.
+    fn append(&mut self, lines: &[u8]) -> io::Result<()>;
+}
+
+/// The system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+/// Lock files that this process holds, by device and inode: a POSIX lock does not exclude
+/// its own process, and closing any descriptor of the file gives it up.
+static HELD: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
+
+#[derive(Debug)]
+struct Held {
+    file: (u64, u64),
+    _open: File,
+    /// A forked child has no part in it.
+    process: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            HELD.lock().get_or_insert_default().remove(&self.file);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Lines(File);
+
+impl LockedFile for Lines {
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::of(&self.0.metadata()?))
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let length = self.0.metadata()?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            self.0.read_exact_at(&mut last, length - 1)?;
+        }
+        let line_end = if last == *b"\n" { &b""[..] } else { b"\n" };
+        let appended = self.0.write_all(&[line_end, lines].concat());
+        appended.and_then(|()| self.0.sync_all()).inspect_err(|_| {
+            // A part of it would be a line that nobody can read.
+            let _ = self.0.set_len(length);
+        })
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was forked meanwhile has the file open, too.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl Disk for System {
+    fn make_directories(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn entries(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn made_at(&self, path: &Path) -> Option<SystemTime> {
+        let metadata = fs::metadata(path).ok()?;
+        metadata.created().or_else(|_| metadata.modified()).ok()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Stamp::of(&metadata))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn open_locked(&self, path: &Path, waits: bool) -> io::Result<Option<Box<dyn LockedFile>>> {
+        let operation = if waits {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
+        loop {
+            let mut options = OpenOptions::new();
+            let options = options.read(true).append(true).create(true).mode(0o600);
+            let file = Lines(options.open(path)?);
+            match rustix::io::retry_on_intr(|| flock(&file.0, operation)) {
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                locked => locked?,
+            }
+            // The command-line tool replaces it by a shorter one.
+            let (ours, there) = (file.0.metadata()?, fs::metadata(path));
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+                return Ok(Some(Box::new(file)));
+            }
+        }
+    }
+
+    fn lock(&self, path: &Path, make: bool) -> io::Result<Option<Lock>> {
+        let id = |m: &fs::Metadata| (m.dev(), m.ino());
+        let mut held = HELD.lock();
+        let held = held.get_or_insert_default();
+        // Before it is opened, because closing it again would give up the lock.
+        if fs::metadata(path).is_ok_and(|m| held.contains(&id(&m))) {
+            return Ok(None);
+        }
+        let mut options = OpenOptions::new();
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(make)
+            .truncate(false)
+            .mode(0o600)
+            .open(path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
+        let file_id = id(&file.metadata()?);
+        held.insert(file_id);
+        Ok(Some(Box::new(Held {
+            file: file_id,
+            _open: file,
+            process: std::process::id(),
+        })))
+    }
+
+    fn allocate(&self, path: &Path, length: usize) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        match real_blocks(&file, length) {
+            Ok(()) => Ok(file),
+            Err(e) => {
+                let _ = fs::remove_file(path);
+                Err(e)
+            }
+        }
+    }
+
+    fn sync_file(&self, _path: &Path, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn sync_bytes(&self, _path: &Path, map: &MmapRaw, bytes: Range<usize>) -> io::Result<()> {
+        map.flush_range(bytes.start, bytes.len())
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+/// Real blocks for a whole file; where the file system cannot promise them they are written.
+fn real_blocks(mut file: &File, length: usize) -> io::Result<()> {
+    let allocated = || fallocate(file, FallocateFlags::empty(), 0, length as u64);
+    // A signal to PHP is no reason to refuse a row.
+    match rustix::io::retry_on_intr(allocated) {
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let zeros = vec![0; 1 << 20];
+            let mut left = length;
+            while left > 0 {
+                let part = left.min(zeros.len());
+                file.write_all(&zeros[..part])?;
+                left -= part;
+            }
+            file.sync_data()
+        }
+        result => Ok(result?),
+    }
+}
