@@ -4,153 +4,108 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Tests;
 
+use PDO;
 use PHPUnit\Framework\TestCase;
-use WriteBuffer\Tests\Support\Database;
-use WriteBuffer\Tests\Support\Subprocess;
+use WriteBuffer\Tests\Support\SpotBackend;
 
 /** The example exchange, from an event file to a clean audit, on the database under test. */
 final class SpotBackendTest extends TestCase
 {
     private const EVENTS = 40_000;
-    private const SPOT = __DIR__ . '/../examples/spot-backend';
 
-    private string $directory = '';
+    private SpotBackend $spot;
+    private string $input;
 
     protected function setUp(): void
     {
-        $this->directory = sys_get_temp_dir() . '/write-buffer-spot-' . bin2hex(random_bytes(6));
-        mkdir($this->directory, 0700);
-        $this->writeEvents("$this->directory/events.csv");
-        self::assertSame(0, $this->artisan('spot:migrate-and-seed --fresh', $output), $output);
+        $this->spot = new SpotBackend();
+        $this->input = escapeshellarg($this->spot->writeEvents('events.csv', self::EVENTS));
+        self::assertSame(0, $this->spot->artisan('spot:migrate-and-seed --fresh', $output), $output);
     }
 
     protected function tearDown(): void
     {
-        array_map('unlink', glob("$this->directory/*") ?: []);
-        rmdir($this->directory);
+        $this->spot->remove();
     }
 
     public function testAWorkerThatIsStoppedDrainsAndIsResumedAndEveryStatementHolds(): void
     {
         foreach ([SIGTERM, SIGINT] as $signal) {
-            $pipes = [];
-            $worker = proc_open($this->command('spot:process-orders ' . $this->input()), [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']], $pipes, self::SPOT, $this->environment());
-            self::assertIsResource($worker);
-            $before = $this->progress();
-            for ($i = 0; $i < 600 && $this->progress() === $before && proc_get_status($worker)['running']; $i++) {
-                usleep(20_000);
-            }
+            $before = $this->spot->events();
+            $worker = $this->spot->start("spot:process-orders $this->input", $pipe);
+            $this->spot->waitForEvents($worker, $before);
             proc_terminate($worker, $signal);
-            $output = (string) stream_get_contents($pipes[1]);
-            self::assertSame(0, $this->exitCode($worker), $output);
+            $output = (string) stream_get_contents($pipe);
+            self::assertSame(0, $this->spot->end($worker), $output);
             self::assertStringContainsString("Stopped by signal $signal", $output);
-            self::assertGreaterThan($before, $this->progress());
-            self::assertLessThan(self::EVENTS, $this->progress(), 'the worker was too fast for this test');
-            self::assertSame(0, $this->artisan('spot:audit ' . $this->input(), $audit), $audit);
+            self::assertGreaterThan($before, $this->spot->events());
+            self::assertLessThan(self::EVENTS, $this->spot->events(), 'the worker was too fast for this test');
+            self::assertSame(0, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
         }
 
-        self::assertSame(0, $this->artisan('spot:process-orders ' . $this->input(), $output), $output);
-        self::assertSame(self::EVENTS, $this->progress());
-        self::assertSame(0, $this->artisan('spot:audit ' . $this->input(), $audit), $audit);
+        self::assertSame(0, $this->spot->artisan("spot:process-orders $this->input", $output), $output);
+        self::assertSame(self::EVENTS, $this->spot->events());
+        self::assertSame(0, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
         self::assertStringContainsString('6 of 6 statements hold', $audit);
     }
 
     public function testTheAuditFindsAForgedBalance(): void
     {
-        self::assertSame(0, $this->artisan('spot:process-orders --limit=2000 ' . $this->input(), $output), $output);
-        $this->database()->exec('UPDATE spot_usd_accounts SET balance = 1 WHERE id = 1');
-        self::assertSame(1, $this->artisan('spot:audit ' . $this->input(), $audit), $audit);
+        self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=2000 $this->input", $output), $output);
+        $this->spot->database()->exec('UPDATE spot_usd_accounts SET balance = 1 WHERE id = 1');
+        self::assertSame(1, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
     }
 
-    /** Half of the orders cross the other side; some are reduced, most are deleted in the end. */
-    private function writeEvents(string $path): void
+    public function testALineThatIsNoEventIsRefusedAndKeptAndTheWorkerGoesOn(): void
     {
-        mt_srand(7);
-        $lines = ['id,timestamp,exchange_timestamp,price,volume,action,direction'];
-        $open = [];
-        for ($n = 1; $n <= self::EVENTS; $n++) {
-            $time = 1_777_689_380_000 + $n * 5;
-            $kind = mt_rand(1, 10);
-            if ($kind <= 6 || count($open) < 10) {
-                $id = 2_002_347_637_000_000 + $n * 1_024;
-                $direction = mt_rand(0, 1) === 0 ? 'bid' : 'ask';
-                $price = 780_000 + mt_rand(-60, 60);
-                $open[$id] = [$price, mt_rand(1_000, 90_000_000), $direction];
-                $action = 'created';
-            } else {
-                $id = array_rand($open);
-                $action = $kind === 7 ? 'changed' : 'deleted';
-                $open[$id][1] = max(1, intdiv($open[$id][1], 2));
-            }
-            [$price, $volume, $direction] = $open[$id];
-            if ($action === 'deleted') {
-                unset($open[$id]);
-            }
-            $lines[] = sprintf('%d,%d,%d,%.1F,%.8F,%s,%s', $id, $time, $time, $price / 10, $volume / 1e8, $action, $direction);
+        $lines = (array) file("{$this->spot->directory}/events.csv");
+        $broken = ["nonsense\n", "1,2,3,four,1,created,bid\n", "1,2,3,4.55,1,created,bid\n", "1,2,3,4,1,created,up\n"];
+        array_splice($lines, 100, 0, $broken);
+        file_put_contents("{$this->spot->directory}/events.csv", $lines);
+
+        self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=2000 $this->input", $output), $output);
+        self::assertStringContainsString('malformed 4', $output);
+        self::assertStringContainsString("Event 101 is refused: 'four' is no decimal number", $output);
+        self::assertSame(4, (int) $this->spot->value('SELECT count(*) FROM spot_refusals WHERE event BETWEEN 100 AND 103'));
+        self::assertSame(0, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
+    }
+
+    public function testASecondWorkerOfAMarketIsTurnedAwayAndTheFirstGoesOn(): void
+    {
+        $first = $this->spot->start("spot:process-orders $this->input", $pipe);
+        $this->spot->waitForEvents($first, 0);
+        self::assertSame(1, $this->spot->artisan("spot:process-orders $this->input", $output), $output);
+        self::assertStringContainsString('usd_btc is worked by ' . gethostname(), $output);
+        self::assertSame('', (string) $this->spot->value("SELECT input FROM spot_progress WHERE market = 'usd_btc' AND epoch <> 1"));
+        proc_terminate($first, SIGTERM);
+        $output = (string) stream_get_contents($pipe);
+        self::assertSame(0, $this->spot->end($first), $output);
+        self::assertSame(0, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
+    }
+
+    public function testAnotherInputIsRefusedForAMarketThatHasOne(): void
+    {
+        self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=100 $this->input", $output), $output);
+        $other = escapeshellarg($this->spot->writeEvents('other.csv', 100));
+        self::assertSame(1, $this->spot->artisan("spot:process-orders $other", $output), $output);
+        self::assertStringContainsString('usd_btc goes on with events.csv, not with other.csv', $output);
+    }
+
+    public function testTheReportAgreesWithTheTrades(): void
+    {
+        self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=5000 $this->input", $output), $output);
+        self::assertSame(0, $this->spot->artisan('spot:report --json --top=3', $output), $output);
+        [$report] = json_decode($output, true, 512, JSON_THROW_ON_ERROR);
+        $sum = '0';
+        foreach ($this->spot->database()->query('SELECT amount FROM order_transactions')->fetchAll(PDO::FETCH_COLUMN) as $amount) {
+            $sum = bcadd($sum, (string) $amount, 10);
         }
-        file_put_contents($path, implode("\n", $lines) . "\n");
-    }
-
-    private function input(): string
-    {
-        return escapeshellarg("$this->directory/events.csv");
-    }
-
-    private function command(string $arguments): string
-    {
-        $php = [PHP_BINARY, ...Subprocess::arguments(), 'artisan'];
-        return 'exec ' . implode(' ', array_map('escapeshellarg', $php)) . ' ' . $arguments;
-    }
-
-    private function artisan(string $arguments, ?string &$output): int
-    {
-        $pipes = [];
-        $process = proc_open($this->command($arguments), [['file', '/dev/null', 'r'], ['pipe', 'w'], ['redirect', 1]], $pipes, self::SPOT, $this->environment());
-        self::assertIsResource($process);
-        $output = (string) stream_get_contents($pipes[1]);
-        return $this->exitCode($process);
-    }
-
-    /** @param resource $process */
-    private function exitCode($process): int
-    {
-        while (($status = proc_get_status($process))['running']) {
-            usleep(10_000);
-        }
-        proc_close($process);
-        return $status['exitcode'];
-    }
-
-    /** @return array<string, string> */
-    private function environment(): array
-    {
-        if (Database::isSqlite()) {
-            return ['DB_CONNECTION' => 'sqlite', 'DB_DATABASE' => "$this->directory/spot.sqlite"] + getenv();
-        }
-        $parts = Database::parts();
-        return [
-            'DB_CONNECTION' => 'mysql',
-            'DB_HOST' => (string) $parts['host'],
-            'DB_PORT' => (string) $parts['port'],
-            'DB_DATABASE' => (string) $parts['database'],
-            'DB_USERNAME' => (string) $parts['user'],
-            'DB_PASSWORD' => (string) $parts['password'],
-        ] + getenv();
-    }
-
-    private function database(): \PDO
-    {
-        return Database::isSqlite() ? new \PDO("sqlite:$this->directory/spot.sqlite") : Database::connect();
-    }
-
-    private function progress(): int
-    {
-        try {
-            $events = $this->database()->query('SELECT max(events) FROM spot_progress');
-        } catch (\PDOException) {
-            // Locked for a moment; it is asked again.
-            return 0;
-        }
-        return (int) ($events === false ? 0 : $events->fetchColumn());
+        self::assertSame((int) $this->spot->value('SELECT count(*) FROM order_transactions'), $report['trades']);
+        self::assertSame(0, bccomp($sum, $report['turnover'], 10));
+        self::assertSame(5_000, $report['worker']['events']);
+        self::assertCount(3, $report['top_accounts']);
+        self::assertSame(0, $this->spot->artisan('spot:report', $table), $table);
+        self::assertStringContainsString($report['turnover'] . ' usd', $table);
+        self::assertSame(1, $this->spot->artisan('spot:report --market=usd_xyz', $output), $output);
     }
 }

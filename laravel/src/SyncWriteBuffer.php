@@ -4,88 +4,171 @@ declare(strict_types=1);
 
 namespace WriteBuffer;
 
+use Countable;
 use Illuminate\Database\ConnectionInterface;
 use PDO;
-use WriteBuffer\Exception\InvalidRowException;
+use WriteBuffer\Exception\ClosedException;
+use WriteBuffer\Exception\TransactionException;
+use WriteBuffer\Sync\Database;
+use WriteBuffer\Sync\Declarations;
+use WriteBuffer\Sync\Statements;
 
 /**
  * A buffer that holds nothing: each row is written at once, through the application's own
  * connection and so inside its transaction. What the database refuses is thrown to the
  * caller. Amounts are added exactly, as the native buffer does.
  */
-final class SyncWriteBuffer implements WriteBufferInterface
+final class SyncWriteBuffer implements WriteBufferInterface, Countable
 {
-    private const DELTAS = ['balance', 'available_balance', 'usd_amount'];
-    /** Digits a DECIMAL(65,30) keeps behind the point. */
-    private const SCALE = 30;
-
-    /** @var array{orders: int, trades: int, balances: int} rows written since the last flush */
-    private array $written = ['orders' => 0, 'trades' => 0, 'balances' => 0];
-    /** @var array{orders: int, trades: int, balances: int} rows written before that */
-    private array $reported = ['orders' => 0, 'trades' => 0, 'balances' => 0];
+    private readonly Database $database;
+    private readonly Statements $statements;
+    private readonly Declarations $tables;
+    /** @var array<string, int> rows written, by declared table */
+    private array $written;
+    /** @var array<string, int> as above when the last flush returned */
+    private array $reported;
+    /** @var array<string, int>|null as above when the open group began */
+    private ?array $before = null;
+    private bool $closed = false;
     private int $flushes = 0;
     private float $writeMs = 0.0;
     private float $writeMsTotal = 0.0;
 
-    public function __construct(private readonly ConnectionInterface|PDO $connection)
+    /** @param array<mixed> $tables as options['tables'] of the native buffer */
+    public function __construct(ConnectionInterface|PDO $connection, array $tables = [])
     {
+        $this->database = new Database($connection);
+        $this->statements = new Statements($this->database);
+        $this->tables = new Declarations($tables);
+        $this->written = $this->reported = array_map(static fn (): int => 0, $this->tables->all());
+    }
+
+    /**
+     * @param array<mixed> $row
+     * @return int how many rows were written
+     */
+    public function add(string $table, array $row): int
+    {
+        $declaration = $this->tables->table($table);
+        $checked = $declaration->row($row);
+        return $this->write($table, fn () => $this->statements->write($declaration, $checked));
+    }
+
+    /** @param int|string|array<mixed> $key */
+    public function delete(string $table, int|string|array $key): int
+    {
+        $row = $this->tables->table($table)->named($key);
+        return $this->write($table, fn () => $this->statements->delete($row));
     }
 
     public function addOrder(int $orderId, array $data): void
     {
-        unset($data['id']);
-        $this->write('orders', function () use ($orderId, $data): void {
-            $values = self::values('orders', $data);
-            if (!$this->update('orders', $orderId, self::assignments($values), array_values($values))) {
-                $this->insert('orders', ['id' => $orderId] + $values);
-            }
-        });
+        $this->add('orders', ['id' => $orderId] + $data);
     }
 
     public function addTrade(array $data): void
     {
-        $this->write('trades', fn () => $this->insert('order_transactions', self::values('trades', $data)));
+        $this->add('trades', $data);
     }
 
     public function addBalanceUpdate(int $userId, string $currency, array $changes): void
     {
-        unset($changes['user_id'], $changes['currency']);
-        $table = "spot_{$currency}_accounts";
-        self::assertIdentifier('balances', 'currency', $currency);
-        self::assertIdentifier('balances', 'currency', $table);
-        $values = self::values('balances', $changes);
-        if ($values === []) {
-            throw new InvalidRowException('Table "balances": the row changes nothing; give a column beside the key.');
+        $this->add('balances', ['user_id' => $userId, 'currency' => $currency] + $changes);
+    }
+
+    /** A transaction of the connection, or a savepoint in the one that is open. */
+    public function beginTransaction(): void
+    {
+        $this->assertOpen();
+        if ($this->before !== null) {
+            throw new TransactionException('A transaction is open already; they do not nest. commit() or rollBack() it first.');
         }
-        $this->write('balances', function () use ($table, $userId, $values): void {
-            $found = $this->isMySql()
-                ? $this->addInDatabase($table, $userId, $values)
-                : $this->addHere($table, $userId, $values);
-            if (!$found) {
-                throw new InvalidRowException("Table \"balances\": there is no row $userId in $table; create the account first.");
+        $this->database->begin();
+        $this->before = $this->written;
+    }
+
+    public function commit(): int
+    {
+        $this->assertInTransaction();
+        $this->database->commit();
+        $this->before = null;
+        return $this->sequence();
+    }
+
+    public function rollBack(): void
+    {
+        $this->written = $this->assertInTransaction();
+        $this->before = null;
+        $this->database->rollBack();
+    }
+
+    public function transaction(callable $callback): mixed
+    {
+        $this->beginTransaction();
+        try {
+            $result = $callback($this);
+        } catch (\Throwable $error) {
+            if ($this->before !== null) {
+                $this->rollBack();
             }
-        });
+            throw $error;
+        }
+        $this->commit();
+        return $result;
+    }
+
+    /**
+     * Nothing is ever pending.
+     *
+     * @param int|string|array<mixed> $key
+     */
+    public function find(string $table, int|string|array $key): ?array
+    {
+        $this->tables->table($table)->named($key);
+        return null;
+    }
+
+    public function count(): int
+    {
+        return 0;
+    }
+
+    public function sequence(): int
+    {
+        return array_sum($this->written);
+    }
+
+    public function committedSequence(): int
+    {
+        return $this->sequence();
+    }
+
+    public function waitFor(int $sequence, ?int $timeoutMs = null): bool
+    {
+        return $sequence <= $this->sequence();
     }
 
     /** Reports what was written since the last call: nothing is ever left to write. */
-    public function flush(): FlushResult
+    public function flush(?int $timeoutMs = null): FlushResult
     {
-        $result = new FlushResult(
-            $this->written['orders'],
-            $this->written['trades'],
-            $this->written['balances'],
-            $this->writeMs
-        );
-        if ($result->getTotalWritten() > 0) {
+        $since = fn (string $table): int => $this->written[$table] - $this->reported[$table];
+        $result = new FlushResult($since('orders'), $since('trades'), $since('balances'), $this->writeMs);
+        if ($this->written !== $this->reported) {
             $this->flushes++;
             $this->writeMsTotal += $this->writeMs;
         }
-        foreach ($this->written as $table => $rows) {
-            $this->reported[$table] += $rows;
-            $this->written[$table] = 0;
-        }
+        $this->reported = $this->written;
         $this->writeMs = 0.0;
         return $result;
+    }
+
+    public function close(?int $timeoutMs = null): FlushResult
+    {
+        if ($this->before !== null) {
+            $this->rollBack();
+        }
+        $this->closed = true;
+        return $this->flush();
     }
 
     public function shouldFlush(): bool
@@ -93,26 +176,39 @@ final class SyncWriteBuffer implements WriteBufferInterface
         return false;
     }
 
-    /**
-     * @return array{
-     *     buffer: array{orders: int, trades: int, balances: int, total: int},
-     *     config: array{max_buffer_size: int, flush_interval_ms: int, max_retries: int},
-     *     totals: array{orders_written: int, trades_written: int, balances_written: int, flushes: int,
-     *         avg_flush_duration_ms: float}
-     * }
-     */
+    public function getTimeSinceLastFlush(): float
+    {
+        return 0.0;
+    }
+
+    /** Nothing depends on it: there is nothing to flush. */
+    public function setLastFlushTime(float $timeMs): void
+    {
+    }
+
+    /** @return array<string, mixed> what the native buffer has and a buffer that holds nothing can say */
     public function getStats(): array
     {
+        $tables = array_map(static fn (int $rows): array => [
+            'accepted' => $rows, 'pending' => 0, 'pending_merged' => 0, 'written' => $rows, 'committed' => $rows,
+        ], $this->written);
         return [
             'buffer' => ['orders' => 0, 'trades' => 0, 'balances' => 0, 'total' => 0],
             'config' => ['max_buffer_size' => 1, 'flush_interval_ms' => 0, 'max_retries' => 0],
             'totals' => [
-                'orders_written' => $this->reported['orders'] + $this->written['orders'],
-                'trades_written' => $this->reported['trades'] + $this->written['trades'],
-                'balances_written' => $this->reported['balances'] + $this->written['balances'],
+                'orders_written' => $this->written['orders'],
+                'trades_written' => $this->written['trades'],
+                'balances_written' => $this->written['balances'],
                 'flushes' => $this->flushes,
                 'avg_flush_duration_ms' => $this->flushes === 0 ? 0.0 : $this->writeMsTotal / $this->flushes,
             ],
+            'tables' => $tables,
+            'pending' => ['rows' => 0, 'merged' => 0, 'bytes' => 0, 'oldest_ms' => 0.0],
+            'sequence' => $this->sequence(),
+            'committed_sequence' => $this->sequence(),
+            'quarantined' => 0,
+            'failures' => 0,
+            'last_error' => null,
         ];
     }
 
@@ -121,211 +217,26 @@ final class SyncWriteBuffer implements WriteBufferInterface
     {
     }
 
-    private function write(string $table, callable $write): void
+    private function write(string $table, callable $write): int
     {
+        $this->assertOpen();
         $start = hrtime(true);
         $write();
         $this->writeMs += (hrtime(true) - $start) / 1e6;
         $this->written[$table]++;
+        return $this->sequence();
     }
 
-    /** @param array<string, mixed> $values */
-    private function insert(string $table, array $values): void
+    private function assertOpen(): void
     {
-        $columns = implode(', ', array_map(static fn (string $c): string => "`$c`", array_keys($values)));
-        $places = implode(', ', array_fill(0, count($values), '?'));
-        $this->execute("INSERT INTO `$table` ($columns) VALUES ($places)", array_values($values));
-    }
-
-    /**
-     * @param list<string> $assignments
-     * @param list<mixed> $bindings
-     * @return bool whether the row is there
-     */
-    private function update(string $table, int $id, array $assignments, array $bindings): bool
-    {
-        $sql = "UPDATE `$table` SET " . implode(', ', $assignments) . ' WHERE `id` = ?';
-        if ($assignments !== [] && $this->execute($sql, [...$bindings, $id]) > 0) {
-            return true;
-        }
-        // MySQL counts the rows that changed, not those that were found.
-        return $this->row("SELECT 1 FROM `$table` WHERE `id` = ?", [$id]) !== null;
-    }
-
-    /**
-     * A text in MySQL's arithmetic is a double: the amount must be cast.
-     *
-     * @param array<string, mixed> $values
-     */
-    private function addInDatabase(string $table, int $id, array $values): bool
-    {
-        $assign = static fn (string $column): string => in_array($column, self::DELTAS, true)
-            ? "`$column` = COALESCE(`$column`, 0) + CAST(? AS DECIMAL(65,30))"
-            : "`$column` = ?";
-        return $this->update($table, $id, array_map($assign, array_keys($values)), array_values($values));
-    }
-
-    /**
-     * SQLite has no decimals: the sum is made here.
-     *
-     * @param array<string, mixed> $values
-     */
-    private function addHere(string $table, int $id, array $values): bool
-    {
-        return $this->atomically(function () use ($table, $id, $values): bool {
-            // This takes the write lock: what is read next stays true until the sum is stored.
-            if ($this->execute("UPDATE `$table` SET `id` = `id` WHERE `id` = ?", [$id]) === 0) {
-                return false;
-            }
-            $row = $this->row("SELECT * FROM `$table` WHERE `id` = ?", [$id]);
-            foreach (array_intersect(self::DELTAS, array_keys($values)) as $column) {
-                $before = self::decimal((string) ($row[$column] ?? '0')) ?? '0';
-                $values[$column] = self::trimmed(bcadd($before, $values[$column], self::SCALE));
-            }
-            return $this->update($table, $id, self::assignments($values), array_values($values));
-        });
-    }
-
-    private function atomically(callable $act): bool
-    {
-        if ($this->connection instanceof ConnectionInterface) {
-            return $this->connection->transaction(static fn (): bool => $act());
-        }
-        if ($this->connection->inTransaction()) {
-            return $act();
-        }
-        $this->connection->beginTransaction();
-        try {
-            $result = $act();
-            $this->connection->commit();
-            return $result;
-        } catch (\Throwable $error) {
-            $this->connection->rollBack();
-            throw $error;
+        if ($this->closed) {
+            throw new ClosedException('The buffer is closed; make another one.');
         }
     }
 
-    /** @param list<mixed> $bindings */
-    private function execute(string $sql, array $bindings): int
+    /** @return array<string, int> the counts when the transaction began */
+    private function assertInTransaction(): array
     {
-        if ($this->connection instanceof ConnectionInterface) {
-            return $this->connection->affectingStatement($sql, $bindings);
-        }
-        $statement = $this->connection->prepare($sql);
-        $statement->execute($bindings);
-        return $statement->rowCount();
-    }
-
-    /**
-     * @param list<mixed> $bindings
-     * @return array<string, mixed>|null
-     */
-    private function row(string $sql, array $bindings): ?array
-    {
-        if ($this->connection instanceof ConnectionInterface) {
-            // Not from a replica: it may not have what this very transaction wrote.
-            $row = $this->connection->selectOne($sql, $bindings, false);
-            return $row === null ? null : (array) $row;
-        }
-        $statement = $this->connection->prepare($sql);
-        $statement->execute($bindings);
-        $rows = $statement->fetchAll(PDO::FETCH_ASSOC);
-        return $rows[0] ?? null;
-    }
-
-    private function isMySql(): bool
-    {
-        $driver = $this->connection instanceof PDO
-            ? $this->connection->getAttribute(PDO::ATTR_DRIVER_NAME)
-            : $this->connection->getDriverName();
-        return in_array($driver, ['mysql', 'mariadb'], true);
-    }
-
-    /**
-     * @param array<string, mixed> $values
-     * @return list<string>
-     */
-    private static function assignments(array $values): array
-    {
-        return array_map(static fn (string $column): string => "`$column` = ?", array_keys($values));
-    }
-
-    /**
-     * The row as the database takes it; amounts of balances as plain decimals.
-     *
-     * @param array<mixed> $row
-     * @return array<string, mixed>
-     */
-    private static function values(string $table, array $row): array
-    {
-        $values = [];
-        foreach ($row as $column => $value) {
-            self::assertIdentifier($table, (string) $column, $column);
-            $values[$column] = $table === 'balances' && in_array($column, self::DELTAS, true)
-                ? self::delta($table, $column, $value)
-                : self::value($table, $column, $value);
-        }
-        return $values;
-    }
-
-    private static function value(string $table, string $column, mixed $value): int|float|string|null
-    {
-        return match (true) {
-            is_bool($value) => (int) $value,
-            is_float($value) && !is_finite($value) => throw self::refused($table, $column, "$value is no number a database can hold"),
-            $value === null, is_scalar($value) => $value,
-            $value instanceof \DateTimeInterface => preg_replace('/\.000000$/', '', $value->format('Y-m-d H:i:s.u')),
-            $value instanceof \BackedEnum => $value->value,
-            $value instanceof \Stringable => (string) $value,
-            default => throw self::refused($table, $column, 'a value of type ' . get_debug_type($value) . ' cannot be written'),
-        };
-    }
-
-    private static function delta(string $table, string $column, mixed $value): string
-    {
-        $given = get_debug_type($value);
-        $value = is_bool($value) ? null : self::value($table, $column, $value);
-        $plain = is_int($value) || is_string($value) ? self::decimal((string) $value) : null;
-        return $plain
-            ?? throw self::refused($table, $column, "no amount that can be added ($given); give an int or a decimal string");
-    }
-
-    /** The number without an exponent, as bcmath takes it; null if it is none or too long. */
-    private static function decimal(string $text): ?string
-    {
-        if (!preg_match('/^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/D', $text, $part) || "$part[2]" . ($part[3] ?? '') === '') {
-            return null;
-        }
-        $fraction = $part[3] ?? '';
-        $digits = $part[2] . $fraction;
-        $point = strlen($part[2]) + (int) ($part[4] ?? 0);
-        if (abs($point) > 10_000) {
-            return null;
-        }
-        $digits = str_repeat('0', max(0, -$point)) . str_pad($digits, max(0, $point), '0');
-        $whole = ltrim(substr($digits, 0, max(0, $point)), '0');
-        $rest = rtrim(substr($digits, max(0, $point)), '0');
-        if (strlen($whole . $rest) > 65 || strlen($rest) > self::SCALE) {
-            return null;
-        }
-        return ($part[1] === '-' ? '-' : '') . ($whole === '' ? '0' : $whole) . ($rest === '' ? '' : ".$rest");
-    }
-
-    private static function trimmed(string $decimal): string
-    {
-        return str_contains($decimal, '.') ? rtrim(rtrim($decimal, '0'), '.') : $decimal;
-    }
-
-    private static function assertIdentifier(string $table, string $column, int|string $name): void
-    {
-        if (!is_string($name) || !preg_match('/^[A-Za-z0-9_]{1,64}$/D', $name)) {
-            $shown = substr((string) json_encode($name, JSON_INVALID_UTF8_SUBSTITUTE), 0, 80);
-            throw self::refused($table, $column, "$shown is no column or table name; use 1 to 64 of A-Z, a-z, 0-9 and _");
-        }
-    }
-
-    private static function refused(string $table, string $column, string $why): InvalidRowException
-    {
-        return new InvalidRowException("Table \"$table\", column \"$column\": $why.");
+        return $this->before ?? throw new TransactionException('No transaction is open; beginTransaction() first.');
     }
 }

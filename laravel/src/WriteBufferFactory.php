@@ -9,6 +9,7 @@ use Illuminate\Database\ConnectionInterface;
 use PDO;
 use WriteBuffer;
 use WriteBuffer\Exception\ConfigurationException;
+use WriteBuffer\Laravel\Contracts\Buffers;
 
 /**
  * Chooses between the buffer that writes at once and the native one.
@@ -27,15 +28,21 @@ final class WriteBufferFactory
     }
 
     /**
-     * @param ConnectionInterface|PDO|null $connection null: the application's default connection
+     * @param ConnectionInterface|PDO|null $connection null: that of the application's default buffer
      */
     public static function createSync(ConnectionInterface|PDO|null $connection = null): SyncWriteBuffer
     {
+        $buffers = self::buffers();
+        if ($connection === null && $buffers !== null) {
+            $settings = $buffers->settings();
+            return new SyncWriteBuffer(Container::getInstance()->make('db')->connection($settings->connectionName()), $settings->tables());
+        }
         return new SyncWriteBuffer($connection ?? self::defaultConnection());
     }
 
     /**
-     * The native buffer. What is null comes from WRITE_BUFFER_* variables, then INI.
+     * The native buffer, of this object's own. What is null comes from the application's
+     * config/write-buffer.php where there is one, then WRITE_BUFFER_* variables, then INI.
      *
      * @param array<string, mixed> $options further options of the native buffer
      */
@@ -50,8 +57,21 @@ final class WriteBufferFactory
                 'The write_buffer extension is not loaded: install it, or set WRITE_BUFFER_SYNC=true to write at once.'
             );
         }
-        $given = ['maxBufferSize' => $maxBufferSize, 'flushIntervalMs' => $flushIntervalMs, 'maxRetries' => $maxRetries];
-        return new WriteBuffer(...array_filter($given, static fn (?int $n): bool => $n !== null), options: $options);
+        $given = ['max_buffer_size' => $maxBufferSize, 'flush_interval_ms' => $flushIntervalMs, 'max_retries' => $maxRetries];
+        return new WriteBuffer(options: array_filter($given, static fn (?int $n): bool => $n !== null) + $options + self::configured());
+    }
+
+    /** @return array<string, mixed> */
+    private static function configured(): array
+    {
+        return self::buffers()?->settings()->options() ?? [];
+    }
+
+    /** Of an application that has the provider. */
+    private static function buffers(): ?Buffers
+    {
+        $isBound = class_exists(Container::class) && Container::getInstance()->bound(Buffers::class);
+        return $isBound ? Container::getInstance()->make(Buffers::class) : null;
     }
 
     private static function wantsSync(): bool

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 use Illuminate\Contracts\Console\Kernel as ConsoleKernel;
 use Illuminate\Contracts\Debug\ExceptionHandler;
+use Illuminate\Contracts\Http\Kernel as HttpKernel;
 use Illuminate\Foundation\Application;
 use Illuminate\Foundation\Exceptions\Handler;
 
@@ -16,6 +17,7 @@ if (method_exists($app, 'dontMergeFrameworkConfiguration')) {
 }
 
 $app->singleton(ConsoleKernel::class, App\Console\Kernel::class);
+$app->singleton(HttpKernel::class, App\Http\Kernel::class);
 $app->singleton(ExceptionHandler::class, Handler::class);
 
 return $app;

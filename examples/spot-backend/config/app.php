@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 use Illuminate\Support\ServiceProvider;
 
-// Laravel 10 and later know their own list; 8 and 9 want it written out. Only what a console
-// application with a database needs stands here.
+// Laravel 10 and later know their own list; 8 and 9 want it written out. Only what this
+// application needs stands here.
 $framework = method_exists(ServiceProvider::class, 'defaultProviders')
     ? ServiceProvider::defaultProviders()->toArray()
     : [
@@ -19,6 +19,7 @@ $framework = method_exists(ServiceProvider::class, 'defaultProviders')
         Illuminate\Hashing\HashServiceProvider::class,
         Illuminate\Pipeline\PipelineServiceProvider::class,
         Illuminate\Queue\QueueServiceProvider::class,
+        Illuminate\Redis\RedisServiceProvider::class,
         Illuminate\Session\SessionServiceProvider::class,
         Illuminate\Translation\TranslationServiceProvider::class,
         Illuminate\Validation\ValidationServiceProvider::class,
@@ -37,6 +38,6 @@ return [
     'key' => env('APP_KEY'),
     'cipher' => 'AES-256-CBC',
     'maintenance' => ['driver' => 'file'],
-    'providers' => [...$framework, App\Providers\AppServiceProvider::class],
+    'providers' => [...$framework, App\Providers\AppServiceProvider::class, App\Providers\RouteServiceProvider::class],
     'aliases' => [],
 ];

@@ -2,6 +2,13 @@
 
 declare(strict_types=1);
 
+$redis = [
+    'host' => env('REDIS_HOST', '127.0.0.1'),
+    'port' => env('REDIS_PORT', '6379'),
+    'password' => env('REDIS_PASSWORD'),
+    'database' => env('REDIS_DB', '0'),
+];
+
 return [
     'default' => env('DB_CONNECTION', 'sqlite'),
 
@@ -30,4 +37,12 @@ return [
     ],
 
     'migrations' => 'migrations',
+
+    'redis' => [
+        'client' => 'phpredis',
+        'options' => ['prefix' => ''],
+        'default' => $redis,
+        // A worker that blocks on its stream, or reconnects, does not disturb the queue.
+        'stream' => $redis,
+    ],
 ];

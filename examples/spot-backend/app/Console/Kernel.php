@@ -7,6 +7,8 @@ namespace App\Console;
 use App\Console\Commands\Audit;
 use App\Console\Commands\MigrateAndSeed;
 use App\Console\Commands\ProcessOrders;
+use App\Console\Commands\QueueOrders;
+use App\Console\Commands\Report;
 use Illuminate\Foundation\Console\Kernel as ConsoleKernel;
 
 final class Kernel extends ConsoleKernel
@@ -16,5 +18,7 @@ final class Kernel extends ConsoleKernel
         Audit::class,
         MigrateAndSeed::class,
         ProcessOrders::class,
+        QueueOrders::class,
+        Report::class,
     ];
 }

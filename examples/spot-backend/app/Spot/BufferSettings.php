@@ -9,8 +9,16 @@ use InvalidArgumentException;
 /** What the extension is told: where to write, and which tables there are. */
 final class BufferSettings
 {
-    /** orders, trades and balances are predeclared by the extension; this one is ours. */
-    public const TABLES = ['spot_progress' => ['mode' => 'upsert', 'key' => ['market', 'input']]];
+    /**
+     * orders, trades and balances are predeclared by the extension; these are ours.
+     *
+     * `epoch` is in the key of the progress: a group of a worker that was fenced finds no row to
+     * update, and so the database refuses all of it.
+     */
+    public const TABLES = [
+        'spot_refusals' => ['mode' => 'insert'],
+        'spot_progress' => ['mode' => 'update', 'key' => ['market', 'epoch']],
+    ];
 
     /** @param array<string, mixed> $connection a connection of config/database.php */
     public static function dsn(array $connection): string

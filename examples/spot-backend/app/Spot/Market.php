@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot;
 
 /**
- * The market and its integer units.
+ * One market and its integer units.
  *
  * | quantity of            | unit            | scale |
  * |------------------------|-----------------|-------|
@@ -14,8 +14,9 @@ namespace App\Spot;
  * | price x volume         | 1e-9 USD        | 9     |
  * | account amounts, fees  | 1e-10 USD / BTC | 10    |
  *
- * The largest order of the sample is worth 10.2 million USD, which is 1.0e17 account units;
- * 2^63 is 9.2e18. Whatever does not fit is refused or throws, it never becomes a float.
+ * Every market has these scales, whatever its currency and coin are. The largest order of the
+ * sample is worth 10.2 million USD, which is 1.0e17 account units; 2^63 is 9.2e18. Whatever
+ * does not fit is refused or throws, it never becomes a float.
  */
 final class Market
 {
@@ -27,26 +28,14 @@ final class Market
     public const AMOUNT_PER_NOTIONAL = 10;
     public const AMOUNT_PER_QUANTITY = 100;
 
-    /** @param array<string, int> $deposits what each account starts with, by currency, in 1e-10 */
+    /** An order id of the exchange's own ends in its market's number: id % 64. */
+    public const NUMBERS = 64;
+
     public function __construct(
+        public readonly int $number,
         public readonly string $currency,
         public readonly string $coin,
-        public readonly int $users,
-        public readonly array $deposits,
-        public readonly int $openedAtMs,
     ) {
-    }
-
-    /** @param array{currency: string, coin: string, users: int, deposit: array<string, string>, opened_at_ms: int} $config */
-    public static function fromConfig(array $config): self
-    {
-        return new self(
-            $config['currency'],
-            $config['coin'],
-            $config['users'],
-            array_map(static fn (string $amount): int => Decimal::parse($amount, self::AMOUNT_SCALE), $config['deposit']),
-            $config['opened_at_ms'],
-        );
     }
 
     public function key(): string
@@ -60,15 +49,15 @@ final class Market
         return [$this->currency, $this->coin];
     }
 
-    /** The table that the extension's template `spot_{currency}_accounts` names. */
-    public function accountTable(string $currency): string
+    /** What an order of that side locks and pays with. */
+    public function paidIn(Side $side): string
     {
-        return "spot_{$currency}_accounts";
+        return $side === Side::Buy ? $this->currency : $this->coin;
     }
 
-    /** @return list<string> */
-    public function accountTables(): array
+    /** Two markets cannot give out the same id, so no order of one overwrites an order of the other. */
+    public function owns(int $orderId): bool
     {
-        return array_map($this->accountTable(...), $this->currencies());
+        return $orderId > 0 && $orderId % self::NUMBERS === $this->number;
     }
 }

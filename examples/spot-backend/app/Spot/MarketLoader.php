@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace App\Spot;
 
+use App\Spot\Funds\OwnFunds;
 use Illuminate\Database\Connection;
+use Illuminate\Database\Query\Builder;
 use RuntimeException;
 
 /**
@@ -18,33 +20,37 @@ final class MarketLoader
     ) {
     }
 
-    public function progress(string $input): Progress
+    public function progress(): Progress
     {
-        $row = $this->database->table('spot_progress')
-            ->where('market', $this->market->key())->where('input', $input)->first();
+        $row = $this->database->table('spot_progress')->where('market', $this->market->key())->first()
+            ?? throw new RuntimeException("{$this->market->key()} has no row in spot_progress: it was never worked.");
 
-        if ($row === null && $this->database->table('orders')->exists()) {
-            throw new RuntimeException(
-                "The database holds orders of another input than {$input}: run spot:migrate-and-seed --fresh first.",
-            );
-        }
-
-        return new Progress($this->market->key(), $input, (int) ($row->events ?? 0), (int) ($row->match_id ?? 0));
+        return new Progress(
+            $this->market->key(),
+            $row->input,
+            (int) $row->epoch,
+            (int) $row->events,
+            $row->position,
+            (int) $row->match_id,
+            (int) $row->steps,
+        );
     }
 
-    public function funds(): AvailableFunds
+    /** @param list<string> $currencies that no other market locks funds in */
+    public function funds(array $currencies): OwnFunds
     {
-        $funds = new AvailableFunds();
+        $funds = new OwnFunds($this->market);
 
-        foreach ($this->market->currencies() as $currency) {
+        foreach ($currencies as $currency) {
             $amounts = [];
+            $table = Exchange::accountTable($currency);
 
-            foreach ($this->database->table($this->market->accountTable($currency))->select('id', 'available_balance')->cursor() as $row) {
+            foreach ($this->database->table($table)->select('id', 'available_balance')->cursor() as $row) {
                 $amounts[(int) $row->id] = Decimal::parse((string) $row->available_balance, Market::AMOUNT_SCALE);
             }
 
             if ($amounts === []) {
-                throw new RuntimeException("{$this->market->accountTable($currency)} is empty: run spot:migrate-and-seed first.");
+                throw new RuntimeException("{$table} is empty: run spot:migrate-and-seed first.");
             }
 
             $funds->load($currency, $amounts);
@@ -66,15 +72,19 @@ final class MarketLoader
         $notionals = $this->notionalsOfExecuting();
         $orders = [];
 
-        foreach ($this->database->table('orders')->whereIn('status', OrderStatus::open())->orderBy('event')->cursor() as $row) {
+        foreach ($this->ofMarket('orders')->whereIn('status', OrderStatus::inBook())->orderBy('event')->cursor() as $row) {
+            $side = Side::from($row->trade_type);
             $orders[] = new Order(
                 (int) $row->id,
                 (int) $row->user_id,
-                Side::from($row->trade_type),
-                Decimal::parse((string) $row->price, Market::PRICE_SCALE),
+                $side,
+                $row->price === null ? Order::anyPrice($side) : Decimal::parse((string) $row->price, Market::PRICE_SCALE),
                 Decimal::parse((string) $row->quantity, Market::QUANTITY_SCALE),
                 (int) $row->event,
                 (int) $row->created_at,
+                OrderType::from($row->type),
+                (bool) $row->ioc,
+                $row->budget === null ? 0 : Decimal::parse((string) $row->budget, Market::AMOUNT_SCALE),
                 Decimal::parse((string) $row->executed_quantity, Market::QUANTITY_SCALE),
                 $notionals[Order::key((int) $row->id)] ?? 0,
                 Decimal::parse((string) $row->fee, Market::AMOUNT_SCALE),
@@ -82,6 +92,12 @@ final class MarketLoader
         }
 
         return $orders;
+    }
+
+    private function ofMarket(string $table): Builder
+    {
+        return $this->database->table($table)
+            ->where("{$table}.currency", $this->market->currency)->where("{$table}.coin", $this->market->coin);
     }
 
     /**
@@ -94,7 +110,7 @@ final class MarketLoader
         $notionals = [];
 
         foreach (['buy_order_id', 'sell_order_id'] as $side) {
-            $trades = $this->database->table('order_transactions')
+            $trades = $this->ofMarket('order_transactions')
                 ->join('orders', 'orders.id', '=', "order_transactions.{$side}")
                 ->where('orders.status', OrderStatus::Executing->value)
                 ->select("order_transactions.{$side} as order_id", 'order_transactions.price', 'order_transactions.quantity');

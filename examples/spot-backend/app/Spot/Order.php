@@ -4,17 +4,23 @@ declare(strict_types=1);
 
 namespace App\Spot;
 
-/** A limit order while it can still be matched. Units: see Market. */
+/** An order while it can still be matched. Units: see Market. */
 final class Order
 {
+    /** What a market order is ready to pay, or to take: every price crosses it. */
+    public const ANY_PRICE_TO_BUY = PHP_INT_MAX;
+    public const ANY_PRICE_TO_SELL = 0;
+
     /**
      * @param int $price    in 0.1 USD
      * @param int $quantity in 1e-8: executed + remaining
+     * @param int $event    number of the input event that placed it: its place in the queue
+     * @param int $createdAtMs time of that event, and of the matches that it makes as a taker
+     * @param bool $ioc     what is not matched at once is canceled
+     * @param int $budget   in 1e-10: what a market buy locks; nothing for every other order
      * @param int $executed in 1e-8
      * @param int $notional in 1e-9: the sum of price x quantity over its trades
      * @param int $fee      in 1e-10: the fees taken from it
-     * @param int $event    number of the input event that placed it: its place in the queue
-     * @param int $createdAtMs time of that event, and of the matches that it makes as a taker
      */
     public function __construct(
         public readonly int $id,
@@ -24,6 +30,9 @@ final class Order
         public int $quantity,
         public readonly int $event,
         public readonly int $createdAtMs,
+        public readonly OrderType $type = OrderType::Limit,
+        public readonly bool $ioc = false,
+        public int $budget = 0,
         public int $executed = 0,
         public int $notional = 0,
         public int $fee = 0,
@@ -47,9 +56,26 @@ final class Order
         return (int) substr($key, 1);
     }
 
+    /** The price at which a market order takes its place before the book. */
+    public static function anyPrice(Side $side): int
+    {
+        return $side === Side::Buy ? self::ANY_PRICE_TO_BUY : self::ANY_PRICE_TO_SELL;
+    }
+
     public function remaining(): int
     {
         return $this->quantity - $this->executed;
+    }
+
+    /** Whether it may wait in the book. */
+    public function rests(): bool
+    {
+        return !$this->ioc && $this->type === OrderType::Limit;
+    }
+
+    public function isMarketBuy(): bool
+    {
+        return $this->type === OrderType::Market && $this->side === Side::Buy;
     }
 
     public function status(): OrderStatus
@@ -64,7 +90,9 @@ final class Order
     /** What its owner cannot spend while it is open, in 1e-10 of the currency (buy) or the coin (sell). */
     public function lock(): int
     {
-        return self::lockOf($this->side, $this->price, $this->remaining());
+        return $this->isMarketBuy()
+            ? $this->budget - Decimal::product($this->notional, Market::AMOUNT_PER_NOTIONAL)
+            : self::lockOf($this->side, $this->price, $this->remaining());
     }
 
     public static function lockOf(Side $side, int $price, int $quantity): int
@@ -72,6 +100,12 @@ final class Order
         return $side === Side::Buy
             ? Decimal::product(Decimal::product($price, $quantity), Market::AMOUNT_PER_NOTIONAL)
             : Decimal::product($quantity, Market::AMOUNT_PER_QUANTITY);
+    }
+
+    /** @return int in 1e-8: how much of what remains an amount in 1e-10 of the currency pays for */
+    public static function affordable(int $amount, int $price): int
+    {
+        return intdiv($amount, Decimal::product($price, Market::AMOUNT_PER_NOTIONAL));
     }
 
     /** @param int $quantity in 1e-8; @param int $notional in 1e-9; @param int $fee in 1e-10 */

@@ -4,13 +4,16 @@ declare(strict_types=1);
 
 namespace App\Spot;
 
+use App\Spot\Funds\Funds;
+use App\Spot\Funds\Lock;
 use App\Spot\Matching\Fill;
 use App\Spot\Matching\OrderBook;
+use App\Spot\Storage\Columns;
 use App\Spot\Storage\SpotStore;
 use LogicException;
 
 /**
- * Places, matches, reduces and cancels limit orders.
+ * Places, matches, reduces and cancels the orders of one market.
  *
  * Every step is one atomic group that also holds the progress row. The orders of the book are
  * changed just before they are written, so an exception out of this class ends the worker:
@@ -18,20 +21,14 @@ use LogicException;
  */
 final class OrderService
 {
-    /** A price times 1e9 is a mean price in 1e-10: 922 million USD, in 0.1 USD. */
-    private const PRICE_MAX = 9_223_372_036;
-
-    /** A volume times 1e5 is a step of the mean's division: 922,337 BTC, in 1e-8. */
-    private const QUANTITY_MAX = 92_233_720_368_547;
-
-    /** Matching stops once this match is made: the audit replays up to what a database holds. */
-    public int $lastMatchId = PHP_INT_MAX;
+    /** Characters in the column. */
+    private const REASON_MAX = 255;
 
     public function __construct(
         private readonly Market $market,
         private readonly SpotStore $store,
         private readonly OrderBook $book,
-        private readonly AvailableFunds $funds,
+        private readonly Funds $funds,
         private readonly Progress $progress,
         private readonly Fees $fees = new Fees(),
     ) {
@@ -41,53 +38,57 @@ final class OrderService
      * Locks the funds and accepts the order, or refuses it with status `removed` and no lock.
      *
      * An accepted order is not in the book yet: match() matches it first.
+     *
+     * @return string|null why it was refused
      */
-    public function place(Order $order): bool
+    public function place(Order $order): ?string
     {
         if ($this->book->find($order->id) !== null) {
-            throw new LogicException("order {$order->id} was created before");
+            return $this->refuse("order {$order->id} was placed before", $order->createdAtMs);
         }
 
-        $atMs = $order->createdAtMs;
-        $accepted = $this->isAcceptable($order);
-        $currency = $order->side === Side::Buy ? $this->market->currency : $this->market->coin;
-        $lock = $accepted ? $order->lock() : 0;
+        $lock = Lock::Refused;
+        $objection = OrderRules::objection($order)
+            ?? ($this->funds->hasAccounts($order->userId) ? null : "user {$order->userId} has no account in this market");
 
-        $this->store->group(function () use ($order, $atMs, $accepted, $currency, $lock): void {
-            $this->store->order($order->id, $this->columnsOfNew($order, $accepted));
+        if ($objection === null) {
+            $lock = $this->funds->lock($order, $this->book);
+            $objection = $lock === Lock::Refused || $order->isMarketBuy() && $order->budget === 0 && $this->book->hasAsks()
+                ? "the {$this->market->paidIn($order->side)} of user {$order->userId} does not reach"
+                : null;
+        }
 
-            if ($accepted) {
-                $this->funds->change($order->userId, $currency, -$lock);
-                $this->store->balance($order->userId, $currency, [
-                    'available_balance' => Decimal::format(-$lock, Market::AMOUNT_SCALE),
-                    'updated_at' => $atMs,
-                ]);
+        $this->store->step($this->progress, $order->createdAtMs, function () use ($order, $lock, $objection): void {
+            $status = $objection === null ? OrderStatus::Pending : OrderStatus::Removed;
+            $this->store->order($order->id, Columns::newOrder($this->market, $order, $status));
+
+            if ($objection !== null) {
+                $this->writeRefusal($objection, $order->createdAtMs, $order->id);
+            } elseif ($lock === Lock::InStep) {
+                $this->writeAvailable($order, -$order->lock(), $order->createdAtMs);
             }
-
-            $this->store->progress($this->progress, $atMs);
         });
 
-        return $accepted;
+        return $objection;
     }
 
-    /** Matches an accepted order while it crosses, then rests what is left; returns the number of matches. */
+    /**
+     * Matches an accepted order while it crosses; then what is left of it rests, or is canceled
+     * if it is immediate-or-cancel.
+     *
+     * @return int the number of matches
+     */
     public function match(Order $taker): int
     {
         $matches = 0;
 
-        while ($taker->remaining() > 0 && $this->progress->matchId < $this->lastMatchId) {
-            $fill = $this->book->nextFill($taker);
-
-            if ($fill === null) {
-                break;
-            }
-
+        while ($taker->remaining() > 0 && ($fill = $this->book->nextFill($taker)) !== null) {
             $this->settle($taker, $fill);
             $matches++;
         }
 
         if ($taker->remaining() > 0) {
-            $this->book->rest($taker);
+            $taker->rests() ? $this->book->rest($taker) : $this->end($taker, $taker->createdAtMs);
         }
 
         return $matches;
@@ -121,49 +122,33 @@ final class OrderService
         return Outcome::Done;
     }
 
-    public function cancel(int $id, int $atMs): Outcome
+    /** @param int $userId who asks; 0 if the input does not say it */
+    public function cancel(int $id, int $atMs, int $userId = 0): Outcome
     {
-        $order = $this->current($id);
+        $order = $this->current($id, $userId);
 
         if (!$order instanceof Order) {
             return $order;
         }
 
         $this->book->remove($order);
-        $this->release($order, $order->lock(), $atMs, [
-            'status' => OrderStatus::Canceled->value,
-            'updated_at' => $atMs,
-        ]);
+        $this->end($order, $atMs);
 
         return Outcome::Done;
+    }
+
+    /** An entry is consumed that is in no order's history: why is kept. */
+    public function refuse(string $reason, int $atMs, ?int $orderId = null): string
+    {
+        $this->store->step($this->progress, $atMs, fn () => $this->writeRefusal($reason, $atMs, $orderId));
+
+        return $reason;
     }
 
     /** Nothing but the progress: an event without effect has been consumed, too. */
     public function skip(int $atMs): void
     {
-        $this->store->progress($this->progress, $atMs);
-    }
-
-    private function isAcceptable(Order $order): bool
-    {
-        if ($order->price <= 0 || $order->quantity <= 0) {
-            return false;
-        }
-
-        // What the integers can hold: see Market and Order::meanPrice().
-        if (
-            $order->price > self::PRICE_MAX
-            || $order->quantity > self::QUANTITY_MAX
-            || $order->quantity > intdiv(PHP_INT_MAX, Market::AMOUNT_PER_QUANTITY * $order->price)
-        ) {
-            return false;
-        }
-
-        return $this->funds->cover(
-            $order->userId,
-            $order->side === Side::Buy ? $this->market->currency : $this->market->coin,
-            $order->lock(),
-        );
+        $this->store->step($this->progress, $atMs);
     }
 
     /**
@@ -172,20 +157,16 @@ final class OrderService
      * What the buffer holds for the order is compared with the book: a worker that acted on
      * anything else than the newest fills would overfill, so a difference ends it.
      */
-    private function current(int $id): Order|Outcome
+    private function current(int $id, int $userId = 0): Order|Outcome
     {
         $order = $this->book->find($id);
 
         if ($order === null) {
-            $status = $this->store->orderStatus($id);
+            return $this->outcomeOfAbsent($id, $userId);
+        }
 
-            if ($status === null) {
-                return Outcome::Unknown;
-            }
-
-            return OrderStatus::from($status)->isFinal()
-                ? Outcome::Late
-                : throw new LogicException("order {$id} is {$status} but not in the book: does a second worker write this market?");
+        if ($userId !== 0 && $userId !== $order->userId) {
+            return Outcome::Foreign;
         }
 
         $pending = $this->store->pendingOrder($id) ?? [];
@@ -201,19 +182,41 @@ final class OrderService
         return $order;
     }
 
+    private function outcomeOfAbsent(int $id, int $userId): Outcome
+    {
+        $known = $this->store->knownOrder($id);
+        $status = $known === null ? OrderStatus::New : OrderStatus::from((string) $known['status']);
+
+        // An order that is `new` was not consumed yet, and another market's is none of ours.
+        if ($status === OrderStatus::New || [$known['currency'], $known['coin']] !== $this->market->currencies()) {
+            return Outcome::Unknown;
+        }
+
+        if ($userId !== 0 && $userId !== (int) $known['user_id']) {
+            return Outcome::Foreign;
+        }
+
+        return $status->isFinal()
+            ? Outcome::Late
+            : throw new LogicException("order {$id} is {$status->value} but not in the book: does a second worker write this market?");
+    }
+
+    /** Cancels what is left of an order that is not in the book, or no longer. */
+    private function end(Order $order, int $atMs): void
+    {
+        $this->release($order, $order->lock(), $atMs, [
+            'status' => OrderStatus::Canceled->value,
+            'updated_at' => $atMs,
+        ]);
+    }
+
     /** @param array<string, int|string> $columns of the order; @param int $amount in 1e-10, given back to its owner */
     private function release(Order $order, int $amount, int $atMs, array $columns): void
     {
-        $currency = $order->side === Side::Buy ? $this->market->currency : $this->market->coin;
-        $this->funds->change($order->userId, $currency, $amount);
-
-        $this->store->group(function () use ($order, $amount, $atMs, $columns, $currency): void {
+        $this->funds->credit($order->userId, $this->market->paidIn($order->side), $amount);
+        $this->store->step($this->progress, $atMs, function () use ($order, $amount, $atMs, $columns): void {
             $this->store->order($order->id, $columns);
-            $this->store->balance($order->userId, $currency, [
-                'available_balance' => Decimal::format($amount, Market::AMOUNT_SCALE),
-                'updated_at' => $atMs,
-            ]);
-            $this->store->progress($this->progress, $atMs);
+            $this->writeAvailable($order, $amount, $atMs);
         });
     }
 
@@ -221,25 +224,22 @@ final class OrderService
     private function settle(Order $taker, Fill $fill): void
     {
         $match = Settlement::of($taker, $fill, $this->fees);
-        $match->buy->fill($fill->quantity, $match->notional, $match->buyFee);
-        $match->sell->fill($fill->quantity, $match->notional, $match->sellFee);
         $this->progress->matchId++;
 
         if ($fill->maker->remaining() === 0) {
             $this->book->remove($fill->maker);
         }
 
-        $this->funds->change($match->buy->userId, $this->market->currency, $match->improvement);
-        $this->funds->change($match->buy->userId, $this->market->coin, $match->bought());
-        $this->funds->change($match->sell->userId, $this->market->currency, $match->earned());
+        $this->funds->credit($match->buy->userId, $this->market->currency, $match->improvement);
+        $this->funds->credit($match->buy->userId, $this->market->coin, $match->bought());
+        $this->funds->credit($match->sell->userId, $this->market->currency, $match->earned());
 
-        $this->store->group(function () use ($match): void {
-            $atMs = $match->taker->createdAtMs;
-            $this->store->trade($this->columnsOfTrade($match, $atMs));
-            $this->store->order($match->buy->id, self::columnsOfFilled($match->buy, $atMs));
-            $this->store->order($match->sell->id, self::columnsOfFilled($match->sell, $atMs));
+        $atMs = $taker->createdAtMs;
+        $this->store->step($this->progress, $atMs, function () use ($match, $atMs): void {
+            $this->store->trade(Columns::trade($this->market, $match, $this->progress->matchId, $atMs));
+            $this->store->order($match->buy->id, Columns::filledOrder($match->buy, $atMs));
+            $this->store->order($match->sell->id, Columns::filledOrder($match->sell, $atMs));
             $this->writeBalances($match, $atMs);
-            $this->store->progress($this->progress, $atMs);
         });
     }
 
@@ -273,74 +273,25 @@ final class OrderService
         ]);
     }
 
-    /** @return array<string, int|string> */
-    private function columnsOfTrade(Settlement $match, int $atMs): array
+    /** @param int $amount in 1e-10 */
+    private function writeAvailable(Order $order, int $amount, int $atMs): void
     {
-        return [
-            'match_id' => $this->progress->matchId,
-            'buy_order_id' => $match->buy->id,
-            'sell_order_id' => $match->sell->id,
-            'currency' => $this->market->currency,
-            'coin' => $this->market->coin,
-            'price' => Decimal::format($match->fill->price, Market::PRICE_SCALE),
-            'quantity' => Decimal::format($match->fill->quantity, Market::QUANTITY_SCALE),
-            'amount' => Decimal::format($match->amount, Market::AMOUNT_SCALE),
-            'btc_amount' => Decimal::format($match->volume, Market::AMOUNT_SCALE),
-            'status' => OrderStatus::Executed->value,
-            'executed_date' => gmdate('Y-m-d', intdiv($atMs, 1_000)),
-            'buy_fee' => Decimal::format($match->buyFee, Market::AMOUNT_SCALE),
-            'sell_fee' => Decimal::format($match->sellFee, Market::AMOUNT_SCALE),
-            'transaction_type' => $match->taker->side->value,
-            'buyer_id' => $match->buy->userId,
-            'buyer_email' => self::email($match->buy->userId),
-            'seller_id' => $match->sell->userId,
-            'seller_email' => self::email($match->sell->userId),
-            'created_at' => $atMs,
-        ];
-    }
-
-    /** @return array<string, int|string|bool|null> */
-    private function columnsOfNew(Order $order, bool $accepted): array
-    {
-        return [
-            'original_id' => null,
-            'user_id' => $order->userId,
-            'email' => self::email($order->userId),
-            'trade_type' => $order->side->value,
-            'currency' => $this->market->currency,
-            'coin' => $this->market->coin,
-            'type' => 'limit',
-            'status' => ($accepted ? OrderStatus::Pending : OrderStatus::Removed)->value,
-            'ioc' => 0,
-            'quantity' => Decimal::format($order->quantity, Market::QUANTITY_SCALE),
-            'price' => Decimal::format($order->price, Market::PRICE_SCALE),
-            'executed_quantity' => '0',
-            'executed_price' => '0',
-            'base_price' => null,
-            'stop_condition' => null,
-            'fee' => '0',
-            'reverse_price' => null,
-            'market_type' => 0,
-            'event' => $order->event,
-            'created_at' => $order->createdAtMs,
-            'updated_at' => $order->createdAtMs,
-        ];
-    }
-
-    /** @return array<string, int|string> */
-    private static function columnsOfFilled(Order $order, int $atMs): array
-    {
-        return [
-            'executed_quantity' => Decimal::format($order->executed, Market::QUANTITY_SCALE),
-            'executed_price' => $order->executedPrice(),
-            'fee' => Decimal::format($order->fee, Market::AMOUNT_SCALE),
-            'status' => $order->status()->value,
+        $this->store->balance($order->userId, $this->market->paidIn($order->side), [
+            'available_balance' => Decimal::format($amount, Market::AMOUNT_SCALE),
             'updated_at' => $atMs,
-        ];
+        ]);
     }
 
-    private static function email(int $userId): string
+    private function writeRefusal(string $reason, int $atMs, ?int $orderId): void
     {
-        return "user{$userId}@example.com";
+        $this->store->refusal([
+            'market' => $this->market->key(),
+            'event' => $this->progress->events,
+            'position' => $this->progress->position,
+            'order_id' => $orderId,
+            // Whatever the input held.
+            'reason' => mb_substr(mb_scrub($reason, 'UTF-8'), 0, self::REASON_MAX),
+            'created_at' => $atMs,
+        ]);
     }
 }

@@ -7,8 +7,9 @@ namespace App\Spot;
 /**
  * new → pending → executing → executed or canceled; `removed` is an order that was refused.
  *
- * An order is accepted and its funds are locked in one atomic group, so `new` is a state that
- * no reader of the database ever sees here.
+ * `new` is an order whose funds are reserved in accounts that several markets share, before its
+ * market has consumed it. Elsewhere an order is accepted and its funds are locked in one atomic
+ * group, and no reader of the database ever sees `new`.
  */
 enum OrderStatus: string
 {
@@ -27,9 +28,9 @@ enum OrderStatus: string
         };
     }
 
-    /** @return list<string> */
-    public static function open(): array
+    /** @return list<string> of orders that their market has consumed and that can still be matched */
+    public static function inBook(): array
     {
-        return [self::New->value, self::Pending->value, self::Executing->value];
+        return [self::Pending->value, self::Executing->value];
     }
 }

@@ -14,4 +14,6 @@ enum Outcome
     case Late;
     /** There was never such an order. */
     case Unknown;
+    /** The order is another user's. */
+    case Foreign;
 }

@@ -6,7 +6,7 @@ namespace App\Spot;
 
 use App\Spot\Matching\Fill;
 
-/** What one match moves, and for whom. All amounts in 1e-10. */
+/** One match: fills both orders and says what it moves, and for whom. All amounts in 1e-10. */
 final class Settlement
 {
     /**
@@ -33,6 +33,14 @@ final class Settlement
     {
         [$buy, $sell] = $taker->side === Side::Buy ? [$taker, $fill->maker] : [$fill->maker, $taker];
         $notional = Decimal::product($fill->price, $fill->quantity);
+        $buyFee = $fees->ofBuyer($fill->quantity);
+        $sellFee = $fees->ofSeller($notional);
+        $buy->fill($fill->quantity, $notional, $buyFee);
+        $sell->fill($fill->quantity, $notional, $sellFee);
+        // Nothing stays locked for an executed order, whatever its budget was.
+        $improvement = $buy->isMarketBuy()
+            ? ($buy->remaining() === 0 ? $buy->lock() : 0)
+            : Order::lockOf(Side::Buy, $buy->price - $fill->price, $fill->quantity);
 
         return new self(
             $taker,
@@ -42,9 +50,9 @@ final class Settlement
             $notional,
             Decimal::product($notional, Market::AMOUNT_PER_NOTIONAL),
             Decimal::product($fill->quantity, Market::AMOUNT_PER_QUANTITY),
-            Order::lockOf(Side::Buy, $buy->price - $fill->price, $fill->quantity),
-            $fees->ofBuyer($fill->quantity),
-            $fees->ofSeller($notional),
+            $improvement,
+            $buyFee,
+            $sellFee,
         );
     }
 

@@ -32,8 +32,10 @@ return new class () extends Migration {
             MoneyColumn::add($table, 'fee')->default('0');
             MoneyColumn::add($table, 'reverse_price')->nullable();
             $table->unsignedSmallInteger('market_type')->default(0);
+            // What a market buy locks, in the currency; nothing for every other order.
+            MoneyColumn::add($table, 'budget')->nullable();
             // Number of the input event that placed the order: its place in the queue at its price.
-            $table->unsignedBigInteger('event');
+            $table->unsignedBigInteger('event')->default(0);
             $table->unsignedBigInteger('created_at');
             $table->unsignedBigInteger('updated_at');
 

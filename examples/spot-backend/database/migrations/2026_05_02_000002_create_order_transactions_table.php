@@ -12,8 +12,8 @@ return new class () extends Migration {
     {
         Schema::create('order_transactions', static function (Blueprint $table): void {
             $table->bigIncrements('id');
-            // Made by the matcher: 1, 2, 3 … without a gap. A trade written twice is refused here.
-            $table->unsignedBigInteger('match_id')->unique();
+            // Made by the matcher of the market: 1, 2, 3 … without a gap.
+            $table->unsignedBigInteger('match_id');
             $table->unsignedBigInteger('buy_order_id')->index();
             $table->unsignedBigInteger('sell_order_id')->index();
             $table->string('currency', 20);
@@ -34,6 +34,8 @@ return new class () extends Migration {
             $table->string('seller_email')->nullable();
             $table->unsignedBigInteger('created_at');
 
+            // A trade written twice is refused here.
+            $table->unique(['currency', 'coin', 'match_id'], 'order_transactions_match_unique');
             $table->index(['buyer_id', 'created_at']);
             $table->index(['seller_id', 'created_at']);
         });

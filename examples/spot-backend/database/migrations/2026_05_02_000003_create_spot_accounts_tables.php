@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-use App\Spot\Market;
+use App\Spot\Exchange;
 use App\Spot\MoneyColumn;
 use Illuminate\Database\Migrations\Migration;
 use Illuminate\Database\Schema\Blueprint;
@@ -11,7 +11,7 @@ use Illuminate\Support\Facades\Schema;
 return new class () extends Migration {
     public function up(): void
     {
-        foreach (app(Market::class)->accountTables() as $name) {
+        foreach (app(Exchange::class)->accountTables() as $name) {
             Schema::create($name, static function (Blueprint $table): void {
                 // The user's id. Unique, not primary: as it is on the exchange this comes from.
                 $table->unsignedInteger('id')->unique();
@@ -26,7 +26,7 @@ return new class () extends Migration {
 
     public function down(): void
     {
-        foreach (app(Market::class)->accountTables() as $name) {
+        foreach (app(Exchange::class)->accountTables() as $name) {
             Schema::dropIfExists($name);
         }
     }

@@ -4,9 +4,10 @@ declare(strict_types=1);
 
 namespace App\Console\Commands;
 
-use App\Spot\Market;
+use App\Spot\Exchange;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\File;
 use PDO;
 use PDOException;
 
@@ -17,7 +18,7 @@ final class MigrateAndSeed extends Command
 
     protected $description = 'Create the tables of the spot exchange and open the accounts';
 
-    public function handle(Market $market): int
+    public function handle(Exchange $exchange): int
     {
         /** @var array<string, mixed> $connection */
         $connection = config('database.connections.' . DB::getDefaultConnection());
@@ -35,14 +36,14 @@ final class MigrateAndSeed extends Command
             $this->call($fresh ? 'migrate:fresh' : 'migrate', ['--force' => true]);
         }
 
-        if (DB::table($market->accountTable($market->currency))->exists()) {
+        if (DB::table($exchange->accountTables()[0])->exists()) {
             $this->line('The accounts are open already.');
 
             return self::SUCCESS;
         }
 
         DB::transaction(fn () => $this->call('db:seed', ['--force' => true]));
-        $this->line("Opened accounts 1 to {$market->users} in " . implode(' and ', $market->currencies()) . '.');
+        $this->line("Opened accounts 1 to {$exchange->users} in " . implode(' and ', $exchange->currencies()) . '.');
 
         return self::SUCCESS;
     }
@@ -50,11 +51,7 @@ final class MigrateAndSeed extends Command
     /** Rows that a dead process left for the old tables must not reach the new ones. */
     private function forgetJournals(): void
     {
-        foreach (glob(storage_path('app/journal') . '/*') ?: [] as $file) {
-            if (is_file($file)) {
-                unlink($file);
-            }
-        }
+        File::deleteDirectory(storage_path('app/journal'));
     }
 
     /**

@@ -5,36 +5,37 @@ declare(strict_types=1);
 namespace App\Console\Commands;
 
 use App\Console\LiveLine;
-use App\Spot\BufferSettings;
-use App\Spot\EventCounts;
-use App\Spot\EventProcessor;
-use App\Spot\Input\BitstampFile;
-use App\Spot\Input\Pricing;
-use App\Spot\Input\UserHash;
+use App\Spot\Counts;
+use App\Spot\Exchange;
+use App\Spot\Input\Entry;
+use App\Spot\Input\Input;
+use App\Spot\Input\InputFactory;
+use App\Spot\Input\RedisStream;
 use App\Spot\Market;
-use App\Spot\MarketLoader;
-use App\Spot\Matching\OrderBook;
-use App\Spot\OrderService;
-use App\Spot\Progress;
-use App\Spot\Storage\BufferStore;
+use App\Spot\MarketEngine;
+use App\Spot\Worker;
+use App\Spot\WorkerSettings;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
 use RuntimeException;
 use Throwable;
-use WriteBuffer;
 use WriteBuffer\FlushResult;
 
-/** The worker of one market: reads events, matches, and writes through the buffer only. */
+/** The worker of one market: reads orders, matches, and writes through the buffer. */
 final class ProcessOrders extends Command
 {
-    /** Events between two looks at the clock. */
-    private const EVENTS_PER_LOOK = 256;
+    /** Refused entries that are shown; all are counted, and kept in spot_refusals. */
+    private const REFUSALS_SHOWN = 5;
 
     protected $signature = 'spot:process-orders
-        {file : Order events of Bitstamp, CSV or CSV.gz}
-        {--crossing : Shift half of the orders through the spread, for many more matches}
+        {file? : Order events of Bitstamp, CSV or CSV.gz}
+        {--stream : Read the Redis stream of the market instead of a file}
+        {--market= : The market, the first one of SPOT_MARKETS if it is not given}
+        {--crossing : Shift half of the orders of the file through the spread, for many more matches}
         {--limit= : Stop after so many events}
-        {--buffer=spot : Name of the buffer}
+        {--stop-when-idle= : Stop when the stream has had nothing new for so long, ms}
+        {--take-over : Fence a worker that has the market now}
+        {--buffer= : Name of the buffer, spot-MARKET if it is not given}
         {--journal=off : off, process, interval or always}
         {--journal-dir= : Directory of the journal; storage/app/journal when a journal is wanted}
         {--max-buffer=1000 : Rows in a batch}
@@ -43,23 +44,21 @@ final class ProcessOrders extends Command
         {--drain-timeout=60000 : How long to wait for the last rows, ms}
         {--acknowledge= : File that always names the last event and match that were buffered}';
 
-    protected $description = 'Process order events through the write buffer';
+    protected $description = 'Process the orders of one market through the write buffer';
 
     /** Signal that asked for the end. */
     private ?int $signal = null;
 
-    public function handle(Market $market): int
+    private int $refusalsShown = 0;
+
+    public function handle(Exchange $exchange, InputFactory $inputs): int
     {
-        if (!class_exists(WriteBuffer::class, false)) {
-            $this->error('The extension write_buffer is not loaded: run php -d extension=/path/to/libwrite_buffer.so artisan …');
-
-            return self::FAILURE;
-        }
-
         $this->trapSignals();
 
         try {
-            return $this->work($market);
+            $market = $exchange->market((string) ($this->option('market') ?? $exchange->defaultKey()));
+
+            return $this->work($exchange, $market, $this->chooseInput($inputs, $market));
         } catch (Throwable $error) {
             // The innermost reason; the rows that were buffered drain as the process ends.
             $this->error($error::class . ': ' . $error->getMessage());
@@ -68,122 +67,103 @@ final class ProcessOrders extends Command
         }
     }
 
-    private function work(Market $market): int
+    private function chooseInput(InputFactory $inputs, Market $market): Input
     {
-        $database = DB::connection();
-        $file = new BitstampFile((string) $this->argument('file'));
-        $pricing = new Pricing((bool) $this->option('crossing'));
-        $buffer = $this->openBuffer($database->getConfig());
+        $file = $this->argument('file');
 
-        // What a dead worker left in its journal comes first: only then is the database the truth.
-        $this->drained($buffer->flush((int) $this->option('drain-timeout')), 'taking over the journal');
+        if (($file === null) !== (bool) $this->option('stream')) {
+            throw new RuntimeException('Give either a file or --stream.');
+        }
 
-        $loader = new MarketLoader($database, $market);
-        $progress = $loader->progress($file->name() . $pricing->suffix());
-        $book = new OrderBook();
-        $orders = new OrderService($market, new BufferStore($buffer, $database), $book, $loader->funds(), $progress);
-        $processor = new EventProcessor($orders, $progress, new UserHash($market->users), $pricing);
+        return $file === null ? $inputs->stream($market) : $inputs->file((string) $file, (bool) $this->option('crossing'));
+    }
 
-        $rowsBefore = $buffer->sequence();
+    private function work(Exchange $exchange, Market $market, Input $input): int
+    {
+        $settings = $this->settings();
+        $engine = MarketEngine::start($exchange, $market, DB::connection(), $settings, $input->name(), $input->hasUniqueIds());
+
+        if ($engine->greeting !== '') {
+            $this->line($engine->greeting);
+        }
+
+        $rowsBefore = $engine->sequence();
         $started = hrtime(true);
-        $processor->counts->matches += $this->resume($loader, $book, $orders, $progress);
-        $this->consume($buffer, $processor, $progress, $file, $started);
+        $worker = new Worker($engine, $input, $settings, fn (): bool => $this->signal !== null);
+        $this->watch($worker, $engine, $started);
+        $worker->run();
         $readS = (hrtime(true) - $started) / 1e9;
 
         if ($this->signal !== null) {
             $this->line(sprintf(
                 'Stopped by signal %d after event %d; draining %d rows.',
                 $this->signal,
-                $progress->events,
-                $buffer->count(),
+                $engine->progress->events,
+                $engine->buffer->count(),
             ));
         }
 
-        $rowsAdded = $buffer->sequence() - $rowsBefore;
-        $pending = $buffer->count();
+        $rowsAdded = $engine->sequence() - $rowsBefore;
+        $pending = $engine->buffer->count();
         $drainStarted = hrtime(true);
-        $result = $buffer->flush((int) $this->option('drain-timeout'));
+        $result = $engine->drain();
         $drainS = (hrtime(true) - $drainStarted) / 1e9;
+        $worker->finish();
+        $engine->counts->redelivered = $input instanceof RedisStream ? $input->redelivered : 0;
+        $this->summarize($engine, $result, $rowsAdded, $readS, $drainS, $pending);
 
-        $this->summarize($processor->counts, $progress, $buffer->getStats(), $result, $rowsAdded, $readS, $drainS, $pending);
-
-        // Nothing is left to write now, unless the flush ran out of time: then close() gets no more of it.
-        $closed = $buffer->close($result->isSuccess() ? (int) $this->option('drain-timeout') : 1);
-
-        return $result->isSuccess() && $closed->isSuccess() ? self::SUCCESS : self::FAILURE;
+        return $engine->close()->isSuccess() && $result->isSuccess() ? self::SUCCESS : self::FAILURE;
     }
 
-    /** @param array<string, mixed> $connection */
-    private function openBuffer(array $connection): WriteBuffer
+    private function settings(): WorkerSettings
     {
         $journal = (string) $this->option('journal');
-        $options = [
-            'dsn' => BufferSettings::dsn($connection),
-            'tables' => BufferSettings::TABLES,
-            'journal' => $journal,
-            'max_buffer_size' => (int) $this->option('max-buffer'),
-            'flush_interval_ms' => (int) $this->option('flush-interval'),
-            'max_pending_rows' => (int) $this->option('max-pending'),
-            'drain_timeout_ms' => (int) $this->option('drain-timeout'),
-            // A replay is not in a hurry: at the bound it waits, as long as for the end.
-            'block_timeout_ms' => (int) $this->option('drain-timeout'),
-        ];
-        $directory = $this->option('journal-dir') ?? ($journal === 'off' ? null : storage_path('app/journal'));
+        $milliseconds = fn (string $option): ?int => $this->option($option) === null ? null : (int) $this->option($option);
 
-        if ($directory !== null) {
-            $options['journal_dir'] = (string) $directory;
-        }
-
-        return WriteBuffer::open((string) $this->option('buffer'), $options);
+        return new WorkerSettings(
+            (string) $this->option('buffer'),
+            $journal,
+            $this->option('journal-dir') ?? ($journal === 'off' ? null : storage_path('app/journal')),
+            (int) $this->option('max-buffer'),
+            (int) $this->option('flush-interval'),
+            (int) $this->option('max-pending'),
+            (int) $this->option('drain-timeout'),
+            (int) config('spot.lease_ms'),
+            $milliseconds('limit'),
+            $milliseconds('stop-when-idle'),
+            null,
+            (bool) $this->option('take-over'),
+        );
     }
 
-    /** @return int matches that were still owed to the newest order */
-    private function resume(MarketLoader $loader, OrderBook $book, OrderService $orders, Progress $progress): int
+    private function watch(Worker $worker, MarketEngine $engine, int $started): void
     {
-        $open = $loader->openOrders();
-        $newest = end($open);
-        $taker = $newest !== false && $newest->event === $progress->events ? array_pop($open) : null;
-        array_walk($open, $book->rest(...));
-
-        if ($progress->events > 0) {
-            $this->line("Resuming after event {$progress->events}, match {$progress->matchId}: " . (count($open) + (int) ($taker !== null)) . ' open orders.');
-        }
-
-        return $taker === null ? 0 : $orders->match($taker);
-    }
-
-    private function consume(WriteBuffer $buffer, EventProcessor $processor, Progress $progress, BitstampFile $file, int $started): void
-    {
-        $limit = $this->option('limit') === null ? PHP_INT_MAX : (int) $this->option('limit');
         $acknowledged = $this->option('acknowledge') === null ? null : fopen((string) $this->option('acknowledge'), 'cb');
         $live = new LiveLine();
 
-        foreach ($file->events($progress->events) as $number => $event) {
-            if ($this->signal !== null || $processor->counts->events >= $limit) {
-                break;
-            }
-
-            $processor->apply($number, $event);
-
+        $worker->afterEntry(function (Entry $entry, ?string $refusal) use ($acknowledged, $engine): void {
             if (is_resource($acknowledged)) {
                 // One write of fixed width: whoever reads it after a kill finds whole numbers.
                 fseek($acknowledged, 0);
-                fwrite($acknowledged, sprintf("%012d %012d\n", $progress->events, $progress->matchId));
+                fwrite($acknowledged, sprintf("%012d %012d\n", $engine->progress->events, $engine->progress->matchId));
                 fflush($acknowledged);
             }
 
-            if ($number % self::EVENTS_PER_LOOK === 0 && $live->isDue()) {
-                $stats = $buffer->getStats();
-                $live->show($this->status($processor->counts, $stats, (hrtime(true) - $started) / 1e9));
-                $this->stopIfRowsWereRefused($stats);
+            if ($refusal !== null && $this->refusalsShown < self::REFUSALS_SHOWN) {
+                $this->refusalsShown++;
+                $this->warn("Event {$engine->progress->events} is refused: {$refusal}"
+                    . ($this->refusalsShown === self::REFUSALS_SHOWN ? ' (further ones are not shown)' : ''));
             }
-        }
-
-        $live->end();
+        });
+        $worker->afterLook(function () use ($engine, $live, $started): void {
+            if ($live->isDue()) {
+                $live->show($this->status($engine->counts, $engine->buffer->getStats(), (hrtime(true) - $started) / 1e9));
+            }
+        });
     }
 
     /** @param array<string, mixed> $stats */
-    private function status(EventCounts $counts, array $stats, float $elapsedS): string
+    private function status(Counts $counts, array $stats, float $elapsedS): string
     {
         return sprintf(
             'events %d  matches %d  %.0f matches/s  pending %d  merged %.2f  last batch %d rows, %.1f ms',
@@ -197,45 +177,21 @@ final class ProcessOrders extends Command
         );
     }
 
-    /**
-     * A quarantined group is missing in the database while the book goes on as if it were
-     * there: better to stop at once.
-     *
-     * @param array<string, mixed> $stats
-     */
-    private function stopIfRowsWereRefused(array $stats): void
-    {
-        $rows = (int) ($stats['quarantined'] ?? 0);
-
-        if ($rows > 0) {
-            throw new RuntimeException("The database refused {$rows} rows for good: " . ($stats['last_error'] ?? 'see the quarantine'));
-        }
-    }
-
-    private function drained(FlushResult $result, string $what): void
-    {
-        if (!$result->isSuccess()) {
-            throw new RuntimeException("{$what} failed: " . implode('; ', $result->getErrors()));
-        }
-    }
-
-    /** @param array<string, mixed> $stats */
     private function summarize(
-        EventCounts $counts,
-        Progress $progress,
-        array $stats,
+        MarketEngine $engine,
         FlushResult $result,
         int $rowsAdded,
         float $readS,
         float $drainS,
         int $pending,
     ): void {
+        $counts = $engine->counts;
         $elapsedS = max($readS + $drainS, 1e-9);
         $this->line(sprintf(
             'Events %d (to number %d): placed %d, refused %d, reduced %d, cancelled %d, for final orders %d, without effect %d, '
-                . 'for unknown ids %d, out of order %d',
+                . 'for unknown ids %d, for orders of others %d, malformed %d, out of order %d, delivered again %d',
             $counts->events,
-            $progress->events,
+            $engine->progress->events,
             $counts->placed,
             $counts->refused,
             $counts->reduced,
@@ -243,9 +199,12 @@ final class ProcessOrders extends Command
             $counts->late,
             $counts->unchanged,
             $counts->unknown,
+            $counts->foreign,
+            $counts->malformed,
             $counts->outOfOrder,
+            $counts->redelivered,
         ));
-        $this->line(sprintf('Matches %d (to number %d)', $counts->matches, $progress->matchId));
+        $this->line(sprintf('Matches %d (to number %d)', $counts->matches, $engine->progress->matchId));
         $this->line(sprintf(
             'Rows added %d, written %d (orders %d, trades %d, balances %d) in %d batches',
             $rowsAdded,
@@ -253,7 +212,7 @@ final class ProcessOrders extends Command
             $result->getOrdersWritten(),
             $result->getTradesWritten(),
             $result->getBalancesWritten(),
-            $stats['batches']['count'] ?? 0,
+            $engine->buffer->getStats()['batches']['count'] ?? 0,
         ));
         $this->line(sprintf(
             'Processed in %.2f s, drained %d rows in %.2f s: %.0f events/s, %.0f matches/s',

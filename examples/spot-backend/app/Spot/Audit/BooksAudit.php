@@ -5,9 +5,11 @@ declare(strict_types=1);
 namespace App\Spot\Audit;
 
 use App\Spot\Decimal;
+use App\Spot\Exchange;
 use App\Spot\Market;
 use App\Spot\Order;
 use App\Spot\OrderStatus;
+use App\Spot\OrderType;
 use App\Spot\Side;
 use Illuminate\Database\Connection;
 use InvalidArgumentException;
@@ -43,10 +45,10 @@ final class BooksAudit
 
     public function __construct(
         private readonly Connection $database,
-        private readonly Market $market,
+        private readonly Exchange $exchange,
     ) {
-        $this->fees = array_fill_keys($market->currencies(), '0');
-        $this->locks = array_fill_keys($market->currencies(), []);
+        $this->fees = array_fill_keys($exchange->currencies(), '0');
+        $this->locks = array_fill_keys($exchange->currencies(), []);
         $this->conservation = new Finding(1, 'the sum of balances changed by the fees taken');
         $this->locked = new Finding(2, 'balance - available = locks of open orders');
         $this->bounds = new Finding(3, '0 <= available <= balance');
@@ -54,44 +56,51 @@ final class BooksAudit
         $this->trades = new Finding(5, 'each trade exactly once');
     }
 
-    /** @return list<Finding> */
-    public function run(int $lastMatchId): array
+    /**
+     * @param array<string, int> $lastMatchIds by market
+     * @return list<Finding>
+     */
+    public function run(array $lastMatchIds): array
     {
-        $this->readTrades($lastMatchId);
+        $this->readTrades($lastMatchIds);
         $this->readOrders();
 
-        foreach ($this->market->currencies() as $currency) {
+        foreach ($this->exchange->currencies() as $currency) {
             $this->readAccounts($currency);
         }
 
         return [$this->conservation, $this->locked, $this->bounds, $this->orders, $this->trades];
     }
 
-    private function readTrades(int $lastMatchId): void
+    /** @param array<string, int> $lastMatchIds */
+    private function readTrades(array $lastMatchIds): void
     {
-        $seen = [];
-        $columns = ['id', 'match_id', 'buy_order_id', 'sell_order_id', 'price', 'quantity', 'amount', 'buy_fee', 'sell_fee'];
+        $seen = array_fill_keys(array_keys($lastMatchIds), []);
+        $columns = ['id', 'match_id', 'currency', 'coin', 'buy_order_id', 'sell_order_id', 'price', 'quantity', 'amount', 'buy_fee', 'sell_fee'];
 
         foreach (Rows::of($this->database, 'order_transactions', 'id', $columns) as $row) {
             $matchId = (int) $row['match_id'];
+            $market = "{$row['currency']}_{$row['coin']}";
 
-            if (isset($seen[$matchId])) {
-                $this->trades->fail("match {$matchId} stands in order_transactions twice, the second time with id {$row['id']}");
-            } elseif ($matchId < 1 || $matchId > $lastMatchId) {
-                $this->trades->fail("match {$matchId} (id {$row['id']}) is beyond the last one of spot_progress, {$lastMatchId}");
+            if (isset($seen[$market][$matchId])) {
+                $this->trades->fail("match {$matchId} of {$market} stands in order_transactions twice, the second time with id {$row['id']}");
+            } elseif ($matchId < 1 || $matchId > ($lastMatchIds[$market] ?? 0)) {
+                $this->trades->fail("match {$matchId} of {$market} (id {$row['id']}) is beyond the last one of spot_progress");
             }
 
-            $seen[$matchId] = true;
-            $this->attempt($this->orders, "match {$matchId}", fn () => $this->readTrade($matchId, $row));
+            $seen[$market][$matchId] = true;
+            $this->attempt($this->orders, "match {$matchId} of {$market}", fn () => $this->readTrade($matchId, $row));
         }
 
-        for ($matchId = 1; $matchId <= $lastMatchId; $matchId++) {
-            if (!isset($seen[$matchId])) {
-                $this->trades->fail("match {$matchId} is missing");
+        foreach ($lastMatchIds as $market => $lastMatchId) {
+            for ($matchId = 1; $matchId <= $lastMatchId; $matchId++) {
+                if (!isset($seen[$market][$matchId])) {
+                    $this->trades->fail("match {$matchId} of {$market} is missing");
+                }
             }
-        }
 
-        $this->trades->seen = count($seen) . " trades, match ids 1 to {$lastMatchId}";
+            $this->trades->seen .= ($this->trades->seen === '' ? '' : ', ') . count($seen[$market]) . " trades of {$market}, match ids 1 to {$lastMatchId}";
+        }
     }
 
     /** @param array<string, mixed> $row */
@@ -111,20 +120,22 @@ final class BooksAudit
             $this->notional[$key] = Decimal::sum($this->notional[$key] ?? 0, $notional);
         }
 
-        foreach ([$this->market->coin => 'buy_fee', $this->market->currency => 'sell_fee'] as $currency => $fee) {
-            $this->fees[$currency] = bcadd($this->fees[$currency], (string) Decimal::parse((string) $row[$fee], Market::AMOUNT_SCALE), 0);
+        foreach ([$row['coin'] => 'buy_fee', $row['currency'] => 'sell_fee'] as $currency => $fee) {
+            $this->fees[$currency] = bcadd($this->fees[$currency] ?? '0', (string) Decimal::parse((string) $row[$fee], Market::AMOUNT_SCALE), 0);
         }
     }
 
     private function readOrders(): void
     {
-        $columns = ['id', 'user_id', 'trade_type', 'status', 'price', 'quantity', 'executed_quantity', 'executed_price'];
+        $columns = [
+            'id', 'user_id', 'trade_type', 'currency', 'coin', 'type', 'status', 'price', 'quantity', 'executed_quantity', 'executed_price', 'budget',
+        ];
         $count = 0;
         $open = 0;
 
         foreach (Rows::of($this->database, 'orders', 'id', $columns) as $row) {
             $count++;
-            $open += in_array($row['status'], OrderStatus::open(), true) ? 1 : 0;
+            $open += OrderStatus::tryFrom((string) $row['status'])?->isFinal() === false ? 1 : 0;
             $this->attempt($this->orders, "order {$row['id']}", fn () => $this->readOrder((int) $row['id'], $row));
             $key = Order::key((int) $row['id']);
             unset($this->executed[$key], $this->notional[$key]);
@@ -173,11 +184,23 @@ final class BooksAudit
         }
 
         if (!$status->isFinal()) {
-            $currency = $side === Side::Buy ? $this->market->currency : $this->market->coin;
-            $lock = Order::lockOf($side, Decimal::parse((string) $row['price'], Market::PRICE_SCALE), $quantity - $executed);
+            $currency = (string) ($side === Side::Buy ? $row['currency'] : $row['coin']);
             $userId = (int) $row['user_id'];
-            $this->locks[$currency][$userId] = Decimal::sum($this->locks[$currency][$userId] ?? 0, $lock);
+            $this->locks[$currency][$userId] = Decimal::sum($this->locks[$currency][$userId] ?? 0, $this->lockOf($id, $side, $row, $quantity - $executed));
         }
+    }
+
+    /** @param array<string, mixed> $row; @param int $remaining in 1e-8; @return int in 1e-10 */
+    private function lockOf(int $id, Side $side, array $row, int $remaining): int
+    {
+        if ($row['type'] === OrderType::Market->value && $side === Side::Buy) {
+            return Decimal::parse((string) $row['budget'], Market::AMOUNT_SCALE)
+                - Decimal::product($this->notional[Order::key($id)] ?? 0, Market::AMOUNT_PER_NOTIONAL);
+        }
+
+        $price = $row['price'] === null ? Order::ANY_PRICE_TO_SELL : Decimal::parse((string) $row['price'], Market::PRICE_SCALE);
+
+        return Order::lockOf($side, $price, $remaining);
     }
 
     private function readAccounts(string $currency): void
@@ -186,7 +209,7 @@ final class BooksAudit
         $count = 0;
         $columns = ['id', 'balance', 'available_balance'];
 
-        foreach (Rows::of($this->database, $this->market->accountTable($currency), 'id', $columns) as $row) {
+        foreach (Rows::of($this->database, Exchange::accountTable($currency), 'id', $columns) as $row) {
             $count++;
             $this->attempt($this->locked, "{$currency} account {$row['id']}", function () use ($currency, $row, &$sum): void {
                 $sum = bcadd($sum, (string) $this->readAccount($currency, $row), 0);
@@ -198,11 +221,11 @@ final class BooksAudit
             $this->locked->fail("{$currency} account {$id} does not exist, its orders lock " . Decimal::format($lock, Market::AMOUNT_SCALE));
         }
 
-        if ($count !== $this->market->users) {
-            $this->conservation->fail("{$count} {$currency} accounts instead of {$this->market->users}");
+        if ($count !== $this->exchange->users) {
+            $this->conservation->fail("{$count} {$currency} accounts instead of {$this->exchange->users}");
         }
 
-        $wanted = bcsub(bcmul((string) $this->market->deposits[$currency], (string) $this->market->users, 0), $this->fees[$currency], 0);
+        $wanted = bcsub(bcmul((string) $this->exchange->deposit($currency), (string) $this->exchange->users, 0), $this->fees[$currency], 0);
 
         if (bccomp($sum, $wanted, 0) !== 0) {
             $this->conservation->fail("the {$currency} balances are " . self::text(bcsub($sum, $wanted, 0))

@@ -28,15 +28,15 @@ final class Pricing
         return $this->crossing ? '+crossing' : '';
     }
 
-    /** @return int in 0.1 USD */
-    public function priceOf(OrderEvent $event): int
+    /** @param int $price in 0.1 USD; @return int likewise */
+    public function priceOf(int $orderId, Side $side, int $price): int
     {
-        if (!$this->crossing || (crc32((string) $event->orderId) & 1) === 1) {
-            return $event->price;
+        if (!$this->crossing || (crc32((string) $orderId) & 1) === 1) {
+            return $price;
         }
 
-        $perMille = $event->side === Side::Buy ? 1_000 + self::SHIFT_PER_MILLE : 1_000 - self::SHIFT_PER_MILLE;
+        $perMille = $side === Side::Buy ? 1_000 + self::SHIFT_PER_MILLE : 1_000 - self::SHIFT_PER_MILLE;
 
-        return intdiv($event->price * $perMille, 1_000);
+        return intdiv($price * $perMille, 1_000);
     }
 }

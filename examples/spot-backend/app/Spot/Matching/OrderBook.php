@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace App\Spot\Matching;
 
+use App\Spot\Decimal;
 use App\Spot\Order;
 use App\Spot\Side;
 use LogicException;
@@ -92,7 +93,51 @@ final class OrderBook
             return null;
         }
 
-        return new Fill($maker, $maker->price, min($taker->remaining(), $maker->remaining()));
+        $quantity = min($taker->remaining(), $maker->remaining());
+
+        if ($taker->isMarketBuy()) {
+            $quantity = min($quantity, Order::affordable($taker->lock(), $maker->price));
+        }
+
+        return $quantity > 0 ? new Fill($maker, $maker->price, $quantity) : null;
+    }
+
+    public function hasAsks(): bool
+    {
+        return $this->best($this->asks, $this->askPrices) !== null;
+    }
+
+    /**
+     * What a market buy would pay, as far as the funds reach and the asks go.
+     *
+     * @param int $funds in 1e-10; @return int likewise
+     */
+    public function cost(Order $taker, int $funds): int
+    {
+        $cost = 0;
+        $remaining = $taker->remaining();
+        $prices = clone $this->askPrices;
+
+        while ($remaining > 0 && !$prices->isEmpty()) {
+            $price = $prices->extract();
+
+            foreach ($this->asks[$price] as $maker) {
+                $wanted = min($remaining, $maker->remaining());
+                $quantity = min($wanted, Order::affordable($funds - $cost, $price));
+                $cost = Decimal::sum($cost, Order::lockOf(Side::Buy, $price, $quantity));
+                $remaining -= $quantity;
+
+                if ($quantity < $wanted) {
+                    return $cost;
+                }
+
+                if ($remaining === 0) {
+                    break;
+                }
+            }
+        }
+
+        return $cost;
     }
 
     /**

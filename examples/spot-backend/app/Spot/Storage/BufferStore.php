@@ -4,56 +4,85 @@ declare(strict_types=1);
 
 namespace App\Spot\Storage;
 
+use App\Spot\Outages;
 use App\Spot\Progress;
 use Closure;
 use Illuminate\Database\Connection;
-use Illuminate\Database\DetectsLostConnections;
 use PDO;
-use PDOException;
 use PDOStatement;
 use WriteBuffer;
 
-/** Writes through the write buffer, and through nothing else. */
+/** Writes through the write buffer, and through nothing else. It is the buffer's only writer. */
 final class BufferStore implements SpotStore
 {
-    use DetectsLostConnections;
+    /** Sequence number of the last row that was added. */
+    private int $sequence;
 
-    /** How long a read waits for a database that is away. */
-    private const OUTAGE_MAX_S = 120;
-
-    private const RETRY_AFTER_MS = 100;
-
-    private ?PDOStatement $statusQuery = null;
+    private ?PDOStatement $orderQuery = null;
 
     public function __construct(
         private readonly WriteBuffer $buffer,
         private readonly Connection $database,
+        private readonly Outages $outages = new Outages(),
     ) {
+        $this->sequence = $buffer->sequence();
     }
 
-    public function group(callable $write): void
+    public function sequence(): int
     {
-        $this->buffer->transaction($write);
+        return $this->sequence;
+    }
+
+    public function step(Progress $progress, int $atMs, ?Closure $write = null): void
+    {
+        $progress->steps++;
+
+        if ($write === null) {
+            $this->progress($progress, $atMs);
+
+            return;
+        }
+
+        $this->buffer->transaction(function () use ($progress, $atMs, $write): void {
+            $write();
+            $this->progress($progress, $atMs);
+        });
     }
 
     public function order(int $id, array $columns): void
     {
+        $this->sequence++;
         $this->buffer->addOrder($id, $columns);
     }
 
     public function trade(array $columns): void
     {
+        $this->sequence++;
         $this->buffer->addTrade($columns);
     }
 
     public function balance(int $userId, string $currency, array $changes): void
     {
+        $this->sequence++;
         $this->buffer->addBalanceUpdate($userId, $currency, $changes);
     }
 
-    public function progress(Progress $progress, int $atMs): void
+    public function refusal(array $columns): void
     {
-        $this->buffer->add('spot_progress', $progress->row($atMs));
+        $this->sequence++;
+        $this->buffer->add('spot_refusals', $columns);
+    }
+
+    /** Says that the worker is alive; outside of any step. */
+    public function beat(Progress $progress, int $nowMs): void
+    {
+        $this->sequence++;
+        $this->buffer->add('spot_progress', [
+            'market' => $progress->market,
+            'epoch' => $progress->epoch,
+            'sequence' => $this->sequence,
+            'beat_at' => $nowMs,
+        ]);
     }
 
     public function pendingOrder(int $id): ?array
@@ -61,61 +90,48 @@ final class BufferStore implements SpotStore
         return $this->buffer->find('orders', $id);
     }
 
-    public function orderStatus(int $id): ?string
+    public function knownOrder(int $id): ?array
     {
         // The buffer first: what is committed between the two look-ups is then found by the
         // second. The other way round it would be missed by both.
         $pending = $this->buffer->find('orders', $id);
 
-        if (isset($pending['status'])) {
-            return (string) $pending['status'];
+        if (isset($pending['status'], $pending['user_id'])) {
+            return $pending;
         }
 
-        $status = $this->throughOutages(fn (): mixed => $this->storedStatus($id));
+        $stored = $this->outages->outlast($this->database, fn (): ?array => $this->storedOrder($id), function (): void {
+            $this->orderQuery = null;
+        });
 
-        return is_string($status) ? $status : null;
+        return $stored === null ? $pending : (array) $pending + $stored;
     }
 
-    private function storedStatus(int $id): mixed
+    /** The last row of every step: `sequence` is the number that it gets itself. */
+    private function progress(Progress $progress, int $atMs): void
     {
-        $this->statusQuery ??= $this->database->getPdo()->prepare('SELECT status FROM orders WHERE id = ?');
-        $this->statusQuery->bindValue(1, $id, PDO::PARAM_INT);
-        $this->statusQuery->execute();
-        $status = $this->statusQuery->fetchColumn();
-        $this->statusQuery->closeCursor();
-
-        return $status;
+        $this->sequence++;
+        $this->buffer->add('spot_progress', [
+            'market' => $progress->market,
+            'epoch' => $progress->epoch,
+            'events' => $progress->events,
+            'position' => $progress->position,
+            'match_id' => $progress->matchId,
+            'steps' => $progress->steps,
+            'sequence' => $this->sequence,
+            'updated_at' => $atMs,
+        ]);
     }
 
-    /**
-     * The buffer outlasts a database that is away; so must the worker's own reading.
-     *
-     * @template T
-     * @param Closure(): T $read
-     * @return T
-     */
-    private function throughOutages(Closure $read): mixed
+    /** @return array<string, mixed>|null */
+    private function storedOrder(int $id): ?array
     {
-        $until = hrtime(true) + self::OUTAGE_MAX_S * 1_000_000_000;
+        $this->orderQuery ??= $this->database->getPdo()->prepare('SELECT status, user_id, currency, coin FROM orders WHERE id = ?');
+        $this->orderQuery->bindValue(1, $id, PDO::PARAM_INT);
+        $this->orderQuery->execute();
+        $order = $this->orderQuery->fetch(PDO::FETCH_ASSOC);
+        $this->orderQuery->closeCursor();
 
-        while (true) {
-            try {
-                return $read();
-            } catch (PDOException $error) {
-                if (!$this->causedByLostConnection($error) || hrtime(true) > $until) {
-                    throw $error;
-                }
-            }
-
-            $this->statusQuery = null;
-            $this->database->disconnect();
-            usleep(self::RETRY_AFTER_MS * 1_000);
-
-            try {
-                $this->database->reconnect();
-            } catch (PDOException) {
-                // Still away: the next read says so.
-            }
-        }
+        return is_array($order) ? $order : null;
     }
 }

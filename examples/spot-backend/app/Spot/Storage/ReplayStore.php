@@ -5,10 +5,13 @@ declare(strict_types=1);
 namespace App\Spot\Storage;
 
 use App\Spot\Decimal;
+use App\Spot\Exchange;
+use App\Spot\KnownOrders;
 use App\Spot\Market;
 use App\Spot\Order;
 use App\Spot\OrderStatus;
 use App\Spot\Progress;
+use Closure;
 use LogicException;
 
 /**
@@ -17,12 +20,12 @@ use LogicException;
  * An order that has reached a final status is packed into one string and may never be
  * written again.
  */
-final class ReplayStore implements SpotStore
+final class ReplayStore implements SpotStore, KnownOrders
 {
     public const ORDER_COLUMNS = [
         'id', 'original_id', 'user_id', 'email', 'trade_type', 'currency', 'coin', 'type', 'status', 'ioc', 'quantity',
         'price', 'executed_quantity', 'executed_price', 'base_price', 'stop_condition', 'fee', 'reverse_price',
-        'market_type', 'event', 'created_at', 'updated_at',
+        'market_type', 'budget', 'event', 'created_at', 'updated_at',
     ];
 
     public const TRADE_COLUMNS = [
@@ -33,8 +36,9 @@ final class ReplayStore implements SpotStore
 
     public const ACCOUNT_COLUMNS = ['id', 'balance', 'available_balance', 'usd_amount', 'created_at', 'updated_at'];
 
+    public const REFUSAL_COLUMNS = ['market', 'event', 'position', 'order_id', 'reason', 'created_at'];
+
     private const SEPARATOR = "\x1f";
-    private const STATUS_INDEX = 8;
     private const DELTA_COLUMNS = ['balance', 'available_balance', 'usd_amount'];
 
     /** @var array<string, array<string, int|string|bool|null>> by Order::key() */
@@ -43,28 +47,44 @@ final class ReplayStore implements SpotStore
     /** @var array<string, string> packed, by Order::key() */
     private array $finalOrders = [];
 
-    /** @var array<string, string> packed, by match id */
+    /** @var array<string, string> packed, by market and match id */
     private array $trades = [];
+
+    /** @var array<string, string> packed, by market and event */
+    private array $refusals = [];
 
     /** @var array<string, array<int, array<string, int>>> currency => user id => amounts in 1e-10, and updated_at */
     private array $accounts = [];
 
-    public function __construct(private readonly Market $market)
+    /** Where the market that is replayed stood after its last step. */
+    public ?Progress $reached = null;
+
+    /** Steps of that market that are replayed. */
+    public int $stepsMax = 0;
+
+    public function __construct(private readonly Exchange $exchange)
     {
-        foreach ($market->currencies() as $currency) {
-            $deposit = $market->deposits[$currency];
-            $this->accounts[$currency] = array_fill(1, $market->users, [
+        foreach ($exchange->currencies() as $currency) {
+            $deposit = $exchange->deposit($currency);
+            $this->accounts[$currency] = array_fill(1, $exchange->users, [
                 'balance' => $deposit,
                 'available_balance' => $deposit,
                 'usd_amount' => 0,
-                'updated_at' => $market->openedAtMs,
+                'updated_at' => $exchange->openedAtMs,
             ]);
         }
     }
 
-    public function group(callable $write): void
+    /** @throws ReplayEnd */
+    public function step(Progress $progress, int $atMs, ?Closure $write = null): void
     {
-        $write();
+        if ($progress->steps >= $this->stepsMax) {
+            throw new ReplayEnd();
+        }
+
+        $progress->steps++;
+        $write === null || $write();
+        $this->reached = clone $progress;
     }
 
     public function order(int $id, array $columns): void
@@ -87,7 +107,7 @@ final class ReplayStore implements SpotStore
 
     public function trade(array $columns): void
     {
-        $this->trades[Order::key((int) $columns['match_id'])] = self::pack(self::TRADE_COLUMNS, $columns);
+        $this->trades["{$columns['currency']}_{$columns['coin']}#{$columns['match_id']}"] = self::pack(self::TRADE_COLUMNS, $columns);
     }
 
     public function balance(int $userId, string $currency, array $changes): void
@@ -103,8 +123,9 @@ final class ReplayStore implements SpotStore
         $account['updated_at'] = (int) $changes['updated_at'];
     }
 
-    public function progress(Progress $progress, int $atMs): void
+    public function refusal(array $columns): void
     {
+        $this->refusals["{$columns['market']}#{$columns['event']}"] = self::pack(self::REFUSAL_COLUMNS, $columns);
     }
 
     public function pendingOrder(int $id): ?array
@@ -112,15 +133,23 @@ final class ReplayStore implements SpotStore
         return null;
     }
 
-    public function orderStatus(int $id): ?string
+    public function knownOrder(int $id): ?array
     {
         $key = Order::key($id);
 
-        if (isset($this->finalOrders[$key])) {
-            return explode(self::SEPARATOR, $this->finalOrders[$key])[self::STATUS_INDEX];
-        }
+        return isset($this->finalOrders[$key])
+            ? self::unpack(self::ORDER_COLUMNS, $this->finalOrders[$key])
+            : $this->openOrders[$key] ?? null;
+    }
 
-        return isset($this->openOrders[$key]) ? (string) $this->openOrders[$key]['status'] : null;
+    public function isKnown(int $orderId): bool
+    {
+        return isset($this->finalOrders[Order::key($orderId)]) || isset($this->openOrders[Order::key($orderId)]);
+    }
+
+    /** Its order says it. */
+    public function remember(int $orderId): void
+    {
     }
 
     /** @return array<string, string> packed, by Order::key() */
@@ -132,25 +161,34 @@ final class ReplayStore implements SpotStore
         );
     }
 
-    /** @return array<string, string> packed, by match id */
+    /** @return array<string, string> packed, by market and match id */
     public function packedTrades(): array
     {
         return $this->trades;
     }
 
-    /** @return array<string, string> packed, by user id */
-    public function packedAccounts(string $currency): array
+    /** @return array<string, string> packed, by market and event */
+    public function packedRefusals(): array
+    {
+        return $this->refusals;
+    }
+
+    /**
+     * @param list<string> $columns
+     * @return array<string, string> packed, by Order::key() of the user id
+     */
+    public function packedAccounts(string $currency, array $columns): array
     {
         $packed = [];
 
         foreach ($this->accounts[$currency] as $userId => $account) {
-            $row = ['id' => $userId, 'created_at' => $this->market->openedAtMs, 'updated_at' => $account['updated_at']];
+            $row = ['id' => $userId, 'created_at' => $this->exchange->openedAtMs, 'updated_at' => $account['updated_at']];
 
             foreach (self::DELTA_COLUMNS as $column) {
                 $row[$column] = Decimal::format($account[$column], Market::AMOUNT_SCALE);
             }
 
-            $packed[Order::key($userId)] = self::pack(self::ACCOUNT_COLUMNS, $row);
+            $packed[Order::key($userId)] = self::pack($columns, $row);
         }
 
         return $packed;

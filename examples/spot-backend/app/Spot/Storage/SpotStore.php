@@ -5,12 +5,16 @@ declare(strict_types=1);
 namespace App\Spot\Storage;
 
 use App\Spot\Progress;
+use Closure;
 
 /** Where the exchange's state goes: the write buffer, or the memory of the audit's replay. */
 interface SpotStore
 {
-    /** Everything written in the callback becomes visible together or not at all. */
-    public function group(callable $write): void;
+    /**
+     * One step: what the callback writes, and the progress, become visible together or not at
+     * all. Without a callback an entry is consumed that has no effect.
+     */
+    public function step(Progress $progress, int $atMs, ?Closure $write = null): void;
 
     /** @param array<string, int|string|bool|null> $columns all of them for a new order, else those that change */
     public function order(int $id, array $columns): void;
@@ -21,7 +25,8 @@ interface SpotStore
     /** @param array<string, int|string> $changes amounts are added to what is there; `updated_at` replaces */
     public function balance(int $userId, string $currency, array $changes): void;
 
-    public function progress(Progress $progress, int $atMs): void;
+    /** @param array<string, int|string|null> $columns */
+    public function refusal(array $columns): void;
 
     /**
      * Columns of the order that are written but not yet committed; null when there are none.
@@ -30,6 +35,11 @@ interface SpotStore
      */
     public function pendingOrder(int $id): ?array;
 
-    /** Status of an order, whether pending or committed; null when there is no such order. */
-    public function orderStatus(int $id): ?string;
+    /**
+     * What is known of an order, pending columns before committed ones: status, user_id,
+     * currency and coin; null when there is no such order.
+     *
+     * @return array<string, mixed>|null
+     */
+    public function knownOrder(int $id): ?array;
 }

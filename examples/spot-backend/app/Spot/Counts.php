@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot;
 
 /** What one run made of its events. */
-final class EventCounts
+final class Counts
 {
     public int $events = 0;
     public int $placed = 0;
@@ -19,6 +19,12 @@ final class EventCounts
     public int $late = 0;
     /** Events for ids that were never created. */
     public int $unknown = 0;
+    /** Cancels of an order that is somebody else's. */
+    public int $foreign = 0;
+    /** Entries that ask for nothing that could be done. */
+    public int $malformed = 0;
     /** Events older than the one before them. */
     public int $outOfOrder = 0;
+    /** Entries that came again although they were in effect. */
+    public int $redelivered = 0;
 }

@@ -1,0 +1,40 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot\Gateway;
+
+use App\Spot\Clock;
+use App\Spot\Input\InputFactory;
+use App\Spot\Input\RedisStream;
+use App\Spot\Input\Refusal;
+use App\Spot\Input\StreamEntry;
+use App\Spot\Market;
+use Redis;
+use RuntimeException;
+
+/** To the market's Redis stream, where its worker reads; for any number of HTTP processes. */
+final class StreamGateway implements OrderGateway
+{
+    private ?Redis $redis = null;
+
+    public function __construct(private readonly InputFactory $inputs)
+    {
+    }
+
+    public function submit(Market $market, array $fields): Receipt
+    {
+        $content = StreamEntry::parse($market, Clock::nowMs() . '-0', $fields)->content;
+
+        if ($content instanceof Refusal) {
+            return Receipt::refused($content->reason);
+        }
+
+        $this->redis ??= $this->inputs->redis();
+        $entry = $this->redis->xAdd(RedisStream::keyOf($market), '*', array_map('strval', $fields));
+
+        return is_string($entry)
+            ? Receipt::queued($entry)
+            : throw new RuntimeException('Redis took no entry for ' . RedisStream::keyOf($market) . '.');
+    }
+}

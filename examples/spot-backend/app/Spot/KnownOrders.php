@@ -1,0 +1,13 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot;
+
+/** Which order ids were used before, by orders that were accepted or refused. */
+interface KnownOrders
+{
+    public function isKnown(int $orderId): bool;
+
+    public function remember(int $orderId): void;
+}

@@ -1,0 +1,12 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot;
+
+use RuntimeException;
+
+/** Another worker has the market. */
+final class LeaseHeld extends RuntimeException
+{
+}

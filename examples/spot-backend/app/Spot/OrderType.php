@@ -1,0 +1,12 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Spot;
+
+/** The `type` of an order. */
+enum OrderType: string
+{
+    case Limit = 'limit';
+    case Market = 'market';
+}

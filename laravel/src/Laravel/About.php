@@ -1,0 +1,25 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Laravel;
+
+use Illuminate\Container\Container;
+
+/**
+ * The section of `artisan about`.
+ */
+final class About
+{
+    /** @return array<string, string> */
+    public static function facts(): array
+    {
+        $config = Container::getInstance()->make('config');
+        $facts = ['Extension' => Container::getInstance()->make(Extension::class)->version ?? 'not loaded'];
+        foreach (BufferSettings::names($config) as $name) {
+            $settings = BufferSettings::of($name, $config);
+            $facts["Buffer $name"] = $settings->connectionName() . ', journal ' . ($settings->option('journal') ?? 'as in php.ini');
+        }
+        return $facts;
+    }
+}

@@ -1,0 +1,201 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Laravel\Eloquent;
+
+use Illuminate\Container\Container;
+use WriteBuffer\Exception\ConfigurationException;
+use WriteBuffer\Exception\InvalidRowException;
+use WriteBuffer\Laravel\Buffer;
+use WriteBuffer\Laravel\Contracts\Buffers;
+use WriteBuffer\Sync\Decimal;
+use WriteBuffer\Sync\Declaration;
+
+/**
+ * A model whose rows go through a buffer. Its table is declared in config/write-buffer.php
+ * under the name of bufferedTable(); casts, timestamps, table and connection are the model's.
+ *
+ * No model events are fired and no relations touched. A generated key is not given back. Until
+ * the rows are committed no query finds them; waitFor() with the number that is returned waits.
+ *
+ * @mixin \Illuminate\Database\Eloquent\Model
+ */
+trait BuffersWrites
+{
+    /** Name of the buffer in config/write-buffer.php; null is its default. */
+    public static function bufferName(): ?string
+    {
+        return null;
+    }
+
+    /** Name of the declaration. */
+    public function bufferedTable(): string
+    {
+        return $this->getTable();
+    }
+
+    /**
+     * Inserts a new model, or writes the changed columns of one that exists.
+     *
+     * @return int|null the row's sequence number; null when nothing has changed
+     */
+    public function saveBuffered(): ?int
+    {
+        $declaration = $this->bufferDeclaration();
+        if ($this->exists && !$this->isDirty()) {
+            return null;
+        }
+        $sequence = $this->buffer()->add($declaration->name, $this->bufferRow($declaration));
+        // Without its key the row cannot be named again.
+        $isNamed = $this->getKey() !== null;
+        $this->wasRecentlyCreated = !$this->exists && $isNamed;
+        $this->exists = $this->exists || $isNamed;
+        $this->syncChanges();
+        $this->syncOriginal();
+        return $sequence;
+    }
+
+    /**
+     * Adds to a column that the declaration lists under `delta`.
+     *
+     * @param int|string $amount a decimal string is added exactly
+     * @param array<string, mixed> $extra other columns to set
+     * @return int the row's sequence number
+     */
+    public function incrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    {
+        $declaration = $this->bufferDeclaration();
+        if (!in_array($column, $declaration->delta, true)) {
+            throw new ConfigurationException(
+                "Table \"$declaration->name\": $column is no sum; declare 'mode' => 'delta' and list it under 'delta' in config/write-buffer.php."
+            );
+        }
+        $plain = Decimal::plain((string) $amount) ?? throw new InvalidRowException(
+            "Table \"$declaration->name\", column \"$column\": \"$amount\" is no amount; give an int or a decimal string."
+        );
+        $this->fillForBuffer($extra);
+        $changed = array_intersect_key($this->getAttributes(), $extra);
+        if ($this->usesTimestamps() && $this->getUpdatedAtColumn() !== null) {
+            $this->setUpdatedAt($this->freshTimestamp());
+            $changed[$this->getUpdatedAtColumn()] = $this->getAttributes()[$this->getUpdatedAtColumn()];
+        }
+        $this->assertBufferable($declaration, $changed);
+        $sequence = $this->buffer()->add($declaration->name, $this->bufferKey($declaration) + [$column => $plain] + $changed);
+        if (isset($this->attributes[$column])) {
+            $before = Decimal::plain((string) $this->attributes[$column]) ?? '0';
+            $this->attributes[$column] = Decimal::sum($before, $plain);
+            unset($this->classCastCache[$column]);
+        }
+        $this->syncOriginalAttributes([$column, ...array_keys($changed)]);
+        return $sequence;
+    }
+
+    /** @param array<string, mixed> $extra other columns to set */
+    public function decrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    {
+        $plain = Decimal::plain((string) $amount) ?? (string) $amount;
+        return $this->incrementBuffered($column, str_starts_with($plain, '-') ? substr($plain, 1) : "-$plain", $extra);
+    }
+
+    /**
+     * Inserts rows as one atomic group, with casts and timestamps.
+     *
+     * @param list<array<string, mixed>> $rows
+     * @return int the last row's sequence number
+     */
+    public static function insertBuffered(array $rows): int
+    {
+        $model = new static();
+        $declaration = $model->bufferDeclaration();
+        $buffer = $model->buffer();
+        return $buffer->transaction(static function () use ($buffer, $declaration, $rows): int {
+            $sequence = $buffer->sequence();
+            foreach ($rows as $row) {
+                $model = new static();
+                $model->fillForBuffer($row);
+                $sequence = $buffer->add($declaration->name, $model->bufferRow($declaration));
+            }
+            return $sequence;
+        });
+    }
+
+    private function buffer(): Buffer
+    {
+        return Container::getInstance()->make(Buffers::class)->buffer(static::bufferName());
+    }
+
+    private function bufferDeclaration(): Declaration
+    {
+        $settings = Container::getInstance()->make(Buffers::class)->settings(static::bufferName());
+        $connection = $this->getConnectionName() ?? Container::getInstance()->make('db')->getDefaultConnection();
+        if ($connection !== $settings->connectionName()) {
+            throw new ConfigurationException(
+                static::class . " uses the connection [$connection], and buffer [$settings->name] writes to [{$settings->connectionName()}]:"
+                . ' return another buffer from bufferName(), or correct the `connection` of one of them.'
+            );
+        }
+        return $settings->declarations()->table($this->bufferedTable());
+    }
+
+    /**
+     * All of a new model, else what has changed; timestamps and unique ids as save() sets them.
+     *
+     * @return array<string, mixed> by the declaration's fields
+     */
+    private function bufferRow(Declaration $declaration): array
+    {
+        // Since Laravel 9.30.
+        if (!$this->exists && method_exists($this, 'setUniqueIds') && $this->usesUniqueIds()) {
+            $this->setUniqueIds();
+        }
+        if ($this->usesTimestamps()) {
+            $this->updateTimestamps();
+        }
+        $changed = $this->exists ? $this->getDirty() : $this->getAttributes();
+        $key = array_flip($declaration->key);
+        if ($this->exists && array_intersect_key($changed, $key) !== []) {
+            throw new InvalidRowException("Table \"$declaration->name\": the key of a row that exists has changed; use save().");
+        }
+        $this->assertBufferable($declaration, $changed);
+        $version = $declaration->version === null ? [] : [$declaration->version => $this->getAttributes()[$declaration->version] ?? null];
+        return $this->bufferKey($declaration) + array_diff_key($changed, $key) + $version;
+    }
+
+    /** @param array<string, mixed> $row */
+    private function assertBufferable(Declaration $declaration, array $row): void
+    {
+        $sums = $this->exists ? array_intersect($declaration->delta, array_keys($row)) : [];
+        if ($sums !== []) {
+            throw new InvalidRowException(
+                "Table \"$declaration->name\": " . implode(', ', $sums) . ' is a sum, which takes no new value; use incrementBuffered() or decrementBuffered().'
+            );
+        }
+        if ($this->exists && $declaration->mode === 'insert') {
+            throw new ConfigurationException(
+                "Table \"$declaration->name\" has the mode insert, and this row exists: declare 'mode' => 'upsert' or 'update' with its 'key'."
+            );
+        }
+    }
+
+    /** @return array<string, mixed> the declared key, as the database has it, and what fills the table's name */
+    private function bufferKey(Declaration $declaration): array
+    {
+        $key = [];
+        foreach ($declaration->key as $field => $column) {
+            $key[$field] = $this->getRawOriginal($column, $this->getAttributes()[$column] ?? null);
+        }
+        foreach ($declaration->nameFields() as $field) {
+            $key += [$field => $this->getAttributes()[$field] ?? null];
+        }
+        return $key;
+    }
+
+    /** @param array<string, mixed> $values past $fillable, but with mutators and casts */
+    private function fillForBuffer(array $values): void
+    {
+        foreach ($values as $column => $value) {
+            $this->setAttribute($column, $value);
+        }
+    }
+}
