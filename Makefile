@@ -41,6 +41,8 @@ ours = git ls-files --cached --others --exclude-standard --deduplicate
 
 # Tests and the demo start PHP processes of their own, which load the extension from here.
 export WRITE_BUFFER_EXTENSION := $(EXTENSION)
+# The command-line tool, as the Rust tests build it.
+export WRITE_BUFFER_TOOL := $(abspath $(target))/debug/write-buffer
 
 ##@ Everyday
 
@@ -208,6 +210,7 @@ mysql-image: ## Build a MySQL image where no registry can be reached
 .PHONY: test-ready
 test-ready: test-setup
 	@$(MAKE) build
+	@$(CARGO) build $(locked) --no-default-features --features cli --bin write-buffer
 
 .PHONY: test-setup
 test-setup:

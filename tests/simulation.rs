@@ -12,6 +12,8 @@ mod simulation {
     pub mod database;
     pub mod disk;
     pub mod life;
+    pub mod oracle;
+    pub mod program;
     pub mod random;
     pub mod tables;
     pub mod world;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::core::dsn::{Dsn, MySqlDsn};
+use crate::sink::mysql::connect::{addresses, options};
 
 /// How long a database may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,16 +61,10 @@ async fn sqlite(path: &str, writers: &[&str]) -> Result<HashMap<String, u64>, St
 }
 
 async fn mysql(dsn: &MySqlDsn, writers: &[&str]) -> Result<HashMap<String, u64>, String> {
-    let base = mysql_options(dsn);
-    let socket = dsn.socket.iter();
-    // A socket needs no encryption.
-    let socket = socket.map(|s| base.clone().socket(s).ssl_mode(MySqlSslMode::Disabled));
-    let hosts = dsn.hosts.iter();
-    let hosts = hosts.map(|(host, port)| base.clone().host(host).port(*port));
     let mut refused = String::new();
     let mut connection = None;
-    for options in socket.chain(hosts) {
-        match options.connect().await {
+    for address in addresses(dsn) {
+        match options(dsn, &address).connect().await {
             Ok(connected) => {
                 connection = Some(connected);
                 break;
@@ -98,30 +92,4 @@ async fn mysql(dsn: &MySqlDsn, writers: &[&str]) -> Result<HashMap<String, u64>,
 
 fn is_no_such_table(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().as_deref() == Some("42S02") || error.message().contains(NO_SUCH_TABLE)
-}
-
-fn mysql_options(dsn: &MySqlDsn) -> MySqlConnectOptions {
-    let mut options = MySqlConnectOptions::new()
-        .username(&dsn.user)
-        .database(&dsn.database)
-        .disable_statement_logging();
-    if let Some(password) = &dsn.password {
-        options = options.password(password);
-    }
-    if let Some(path) = &dsn.ssl_ca {
-        options = options.ssl_ca(path);
-    }
-    if let Some(path) = &dsn.ssl_cert {
-        options = options.ssl_client_cert(path);
-    }
-    if let Some(path) = &dsn.ssl_key {
-        options = options.ssl_client_key(path);
-    }
-    options.ssl_mode(match dsn.ssl_mode.as_deref() {
-        Some("disabled") => MySqlSslMode::Disabled,
-        Some("required") => MySqlSslMode::Required,
-        Some("verify_ca") => MySqlSslMode::VerifyCa,
-        Some("verify_identity") => MySqlSslMode::VerifyIdentity,
-        _ => MySqlSslMode::Preferred,
-    })
 }

@@ -89,11 +89,13 @@ pub fn silent(address: &Address) -> Failure {
     Failure::new(FailureKind::Lost, message)
 }
 
-fn options(dsn: &MySqlDsn, address: &Address) -> MySqlConnectOptions {
+/// How to connect to one of a DSN's addresses; the session is left as the server has it.
+#[must_use]
+pub fn options(dsn: &MySqlDsn, address: &Address) -> MySqlConnectOptions {
     let mut options = MySqlConnectOptions::new()
         .username(&dsn.user)
         .database(&dsn.database)
-        // The session is set up below, with what the server and the user want.
+        // The session is set up afterwards, with what the server and the user want.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)

@@ -20,7 +20,7 @@
 //! enough for anything else drops the future, and with it the connection.
 
 mod checkpoint;
-mod connect;
+pub mod connect;
 mod errors;
 mod link;
 mod literal;
