@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use sqlx::{Connection, Row, SqliteConnection};
 use write_buffer::core::Sequence;
 use write_buffer::core::config::{Config, Setting};
-use write_buffer::core::frame::{Frame, row_len};
+use write_buffer::core::frame::Frame;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::Buffer;
@@ -201,7 +201,7 @@ fn add(buffer: &Arc<Buffer>, table: &str, kind: RowKind, fields: &[(&str, Value<
     let values: Vec<_> = fields.iter().map(|(_, value)| *value).collect();
     let table = buffer.table(table.as_bytes()).unwrap();
     let shape = buffer.shape(table, kind, &names).unwrap();
-    buffer.append(&shape, &values, row_len(&values)).unwrap()
+    buffer.append(&shape, &values).unwrap()
 }
 
 /// Not a test: the process that [`Place::writer`] starts. `o5` adds order 5, `o5=x` with the

@@ -11,7 +11,6 @@ use super::lines::{Change, Group, Owned};
 use crate::core::batch::template_text;
 use crate::core::config::{Config, Setting};
 use crate::core::decimal::Decimal;
-use crate::core::frame::row_len;
 use crate::core::table::{RowKind, Shape, is_identifier};
 use crate::core::value::Value;
 use crate::engine::buffer::{AppendError, Buffer};
@@ -147,7 +146,7 @@ fn append(buffer: &Arc<Buffer>, change: &Change) -> Result<(), String> {
         .map(|(_, value)| value.borrow())
         .collect();
     check(&shape, &values)?;
-    let appended = buffer.append(&shape, &values, row_len(&values));
+    let appended = buffer.append(&shape, &values);
     appended.map(|_| ()).map_err(text)
 }
 

@@ -17,35 +17,87 @@
 
 use super::Sequence;
 use super::table::ShapeId;
-use super::value::Value;
+use super::value::{SHORT_LEN, Value, encode_int, encode_short};
 
 /// Bytes before a frame's rows.
 pub const HEADER_LEN: usize = 24;
 /// Bytes before a row's values.
 pub const ROW_HEADER_LEN: usize = 8;
 
-/// Bytes a row of these values takes, its header included.
-#[must_use]
-pub fn row_len(values: &[Value<'_>]) -> usize {
-    ROW_HEADER_LEN + values.iter().map(Value::encoded_len).sum::<usize>()
+/// Writes a row's bytes, value by value.
+#[derive(Debug)]
+pub struct RowWriter<'b> {
+    out: &'b mut [u8],
+    at: usize,
 }
 
-/// Writes a row at the front of `out`, which must be [`row_len`] long or longer.
-#[inline]
-pub fn encode_row<'b>(
-    out: &'b mut [u8],
-    shape: ShapeId,
-    values: &[Value<'_>],
-    length: usize,
-) -> &'b mut [u8] {
-    let body = u32::try_from(length - 4).unwrap_or(u32::MAX);
-    out[..4].copy_from_slice(&body.to_le_bytes());
-    out[4..8].copy_from_slice(&shape.0.to_le_bytes());
-    let mut rest = &mut out[ROW_HEADER_LEN..];
-    for value in values {
-        rest = value.encode(rest);
+impl<'b> RowWriter<'b> {
+    /// A row without values, at the front of `out`, whatever is there.
+    #[inline]
+    #[must_use]
+    pub fn new(out: &'b mut [u8]) -> Self {
+        Self {
+            out,
+            at: ROW_HEADER_LEN,
+        }
     }
-    rest
+
+    /// The next value; `None` when there is no room for it.
+    pub fn push(&mut self, value: Value<'_>) -> Option<()> {
+        self.at += value.encode(self.out.get_mut(self.at..)?)?;
+        Some(())
+    }
+
+    /// The same for an int.
+    #[inline(always)]
+    pub fn push_int(&mut self, n: i64) -> Option<()> {
+        match self.short() {
+            Some(out) => self.at += encode_int(out, n),
+            None => self.push(Value::Int(n))?,
+        }
+        Some(())
+    }
+
+    /// The same for a text.
+    #[inline(always)]
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        match self.short().and_then(|out| encode_short(out, bytes)) {
+            Some(length) => self.at += length,
+            None => self.push(Value::Bytes(bytes))?,
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn short(&mut self) -> Option<&mut [u8; SHORT_LEN]> {
+        self.out.get_mut(self.at..)?.first_chunk_mut()
+    }
+
+    /// The row, of that shape; `None` when not even its header has room.
+    #[inline]
+    #[must_use]
+    pub fn finish(self, shape: ShapeId) -> Option<&'b [u8]> {
+        let length = u32::try_from(self.at).ok()?.checked_sub(4)?;
+        let header = self.out.first_chunk_mut::<ROW_HEADER_LEN>()?;
+        *header = (u64::from(shape.0) << 32 | u64::from(length)).to_le_bytes();
+        self.out.get(..self.at)
+    }
+}
+
+/// A row of these values.
+#[must_use]
+pub fn encode_row(shape: ShapeId, values: &[Value<'_>]) -> Vec<u8> {
+    let length = ROW_HEADER_LEN + values.iter().map(Value::encoded_len).sum::<usize>();
+    let mut bytes = vec![0; length];
+    let mut writer = RowWriter::new(&mut bytes);
+    let pushed = values.iter().try_for_each(|value| writer.push(*value));
+    let written = pushed.and_then(|()| writer.finish(shape));
+    debug_assert_eq!(
+        written.map(<[u8]>::len),
+        Some(length),
+        "its length was added up"
+    );
+    bytes
 }
 
 /// What a frame holds.
@@ -227,6 +279,34 @@ mod tests {
 
     proptest! {
         #[test]
+        fn however_a_row_is_written_its_bytes_are_the_same(
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+            n in any::<i64>(),
+            spare in 0usize..80,
+        ) {
+            let values: Vec<_> = texts
+                .iter()
+                .flat_map(|text| [Value::Bytes(text), Value::Int(n), Value::Null])
+                .collect();
+            let row = encode_row(ShapeId(7), &values);
+            let write = |out: &mut [u8]| -> Option<Vec<u8>> {
+                let mut writer = RowWriter::new(out);
+                for value in &values {
+                    match value {
+                        Value::Bytes(text) => writer.push_bytes(text)?,
+                        Value::Int(n) => writer.push_int(*n)?,
+                        other => writer.push(*other)?,
+                    }
+                }
+                writer.finish(ShapeId(7)).map(<[u8]>::to_vec)
+            };
+            let mut out = vec![0xFF; row.len() + spare];
+            prop_assert_eq!(write(&mut out).as_deref(), Some(&row[..]));
+            let short = row.len() - 1;
+            prop_assert_eq!(write(&mut out[..short]), None);
+        }
+
+        #[test]
         fn any_bytes_decode_without_a_panic(bytes in any::<Vec<u8>>()) {
             if let Some(frame) = Frame::decode(&bytes) {
                 prop_assert!(frame.rows().count() <= bytes.len());
@@ -237,11 +317,15 @@ mod tests {
     #[test]
     fn a_frame_reads_back_and_a_torn_one_is_not_there() {
         let values = [Value::Int(7), Value::Bytes(b"abc")];
-        let length = row_len(&values);
+        let rows = [
+            encode_row(ShapeId(3), &values),
+            encode_row(ShapeId(4), &values),
+        ]
+        .concat();
+        let length = rows.len() / 2;
         let mut bytes = vec![0; frame_len(2 * length)];
         encode_header(&mut bytes, FrameKind::Rows, Sequence(41), 2);
-        let rest = encode_row(&mut bytes[HEADER_LEN..], ShapeId(3), &values, length);
-        encode_row(rest, ShapeId(4), &values, length);
+        bytes[HEADER_LEN..][..rows.len()].copy_from_slice(&rows);
         assert_eq!(
             Frame::decode(&bytes),
             None,

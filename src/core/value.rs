@@ -40,6 +40,7 @@ const TAG_BYTES: u8 = 5;
 
 impl<'a> Value<'a> {
     /// Bytes this value takes in the log.
+    #[inline]
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {
@@ -49,22 +50,25 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Writes the value at the front of `out` and returns what is left of it.
-    ///
-    /// # Panics
-    /// When `out` is shorter than [`Value::encoded_len`].
+    /// Writes the value at the front of `out` and returns how many bytes it takes there. `None`
+    /// when it has no room.
     #[inline]
-    pub fn encode<'b>(&self, out: &'b mut [u8]) -> &'b mut [u8] {
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
         match self {
-            Self::Null => put(out, &[TAG_NULL]),
-            Self::Bool(false) => put(out, &[TAG_FALSE]),
-            Self::Bool(true) => put(out, &[TAG_TRUE]),
-            Self::Int(n) => put(put(out, &[TAG_INT]), &n.to_le_bytes()),
-            Self::Float(x) => put(put(out, &[TAG_FLOAT]), &x.to_le_bytes()),
             Self::Bytes(bytes) => {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                put(put(put(out, &[TAG_BYTES]), &length.to_le_bytes()), bytes)
+                let length = u32::try_from(bytes.len()).ok()?;
+                let end = 5 + bytes.len();
+                let (head, text) = out.get_mut(..end)?.split_first_chunk_mut::<5>()?;
+                head[0] = TAG_BYTES;
+                head[1..].copy_from_slice(&length.to_le_bytes());
+                text.copy_from_slice(bytes);
+                Some(end)
             }
+            Self::Int(n) => put_word(out, TAG_INT, n.to_le_bytes()),
+            Self::Float(x) => put_word(out, TAG_FLOAT, x.to_le_bytes()),
+            Self::Null => put_tag(out, TAG_NULL),
+            Self::Bool(false) => put_tag(out, TAG_FALSE),
+            Self::Bool(true) => put_tag(out, TAG_TRUE),
         }
     }
 
@@ -145,10 +149,57 @@ fn append_int(out: &mut Vec<u8>, n: i64) {
 }
 
 #[inline]
-fn put<'b>(out: &'b mut [u8], bytes: &[u8]) -> &'b mut [u8] {
-    let (head, rest) = out.split_at_mut(bytes.len());
-    head.copy_from_slice(bytes);
-    rest
+fn put_word(out: &mut [u8], tag: u8, word: [u8; 8]) -> Option<usize> {
+    let head = out.first_chunk_mut::<9>()?;
+    head[0] = tag;
+    head[1..].copy_from_slice(&word);
+    Some(head.len())
+}
+
+#[inline]
+fn put_tag(out: &mut [u8], tag: u8) -> Option<usize> {
+    *out.first_mut()? = tag;
+    Some(1)
+}
+
+/// Bytes of what [`encode_int`] and [`encode_short`] write at most.
+pub const SHORT_LEN: usize = 5 + 32;
+
+/// Writes an int as [`Value::encode`] does; returns its length.
+#[inline]
+pub fn encode_int(out: &mut [u8; SHORT_LEN], n: i64) -> usize {
+    out[0] = TAG_INT;
+    out[1..9].copy_from_slice(&n.to_le_bytes());
+    9
+}
+
+/// Writes a text of at most 32 bytes as [`Value::encode`] does, without a call that copies: its
+/// first and its last bytes, which overlap where there are fewer than both together. `None` for
+/// a longer one.
+#[inline]
+pub fn encode_short(out: &mut [u8; SHORT_LEN], bytes: &[u8]) -> Option<usize> {
+    #[inline]
+    fn ends<const N: usize>(out: &mut [u8], bytes: &[u8]) -> Option<()> {
+        *out.first_chunk_mut::<N>()? = *bytes.first_chunk()?;
+        *out.last_chunk_mut::<N>()? = *bytes.last_chunk()?;
+        Some(())
+    }
+    let length = bytes.len();
+    let text = out[5..].get_mut(..length)?;
+    if length >= 16 {
+        ends::<16>(text, bytes)?;
+    } else if length >= 8 {
+        ends::<8>(text, bytes)?;
+    } else if length >= 4 {
+        ends::<4>(text, bytes)?;
+    } else if length >= 2 {
+        ends::<2>(text, bytes)?;
+    } else if length == 1 {
+        text[0] = bytes[0];
+    }
+    out[0] = TAG_BYTES;
+    out[1..5].copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+    Some(5 + length)
 }
 
 #[cfg(test)]
@@ -182,7 +233,9 @@ mod tests {
                 Value::Int(n), Value::Float(x), Value::Bytes(&bytes),
             ] {
                 let mut out = vec![0; value.encoded_len()];
-                prop_assert!(value.encode(&mut out).is_empty());
+                prop_assert_eq!(value.encode(&mut out), Some(out.len()));
+                let short = out.len() - 1;
+                prop_assert_eq!(value.encode(&mut out[..short]), None);
                 prop_assert_eq!(Value::decode(&out), Some((value, &[][..])));
             }
         }

@@ -67,41 +67,32 @@ impl Log {
         self.writer.as_ref().map(SegmentWriter::segment)
     }
 
-    /// Appends a frame of `rows` rows of some `shapes`, whose `payload` bytes `fill` writes;
-    /// returns the sequence of its last row.
+    /// Appends a frame of `rows` rows of some `shapes`; returns the sequence of its last row.
     ///
     /// # Errors
     /// When there is no memory, or no place on disk, for a new segment; nothing is appended then.
     #[inline]
-    pub fn append(
-        &mut self,
-        payload: usize,
-        rows: u32,
-        shapes: &[&Shape],
-        fill: impl FnOnce(&mut [u8]),
-    ) -> io::Result<Sequence> {
+    pub fn append(&mut self, payload: &[u8], rows: u32, shapes: &[&Shape]) -> io::Result<Sequence> {
         failpoint!("append-before");
+        let length = payload.len();
         let is_file = matches!(self.source, Source::Files(_));
         if is_file && !shapes.iter().all(|s| self.is_described(s)) {
-            self.describe(payload, shapes)?;
+            self.describe(length, shapes)?;
         }
-        let mut fill = Some(fill);
         let first = self.last.next();
-        let mut write = |room: &mut [u8]| {
+        let write = |room: &mut [u8]| {
             encode_header(room, FrameKind::Rows, first, rows);
-            if let Some(fill) = fill.take() {
-                fill(&mut room[HEADER_LEN..HEADER_LEN + payload]);
-            }
+            room[HEADER_LEN..HEADER_LEN + length].copy_from_slice(payload);
             if is_file {
-                encode_checksum(room, payload);
+                encode_checksum(room, length);
             }
         };
-        if self.append_frame(payload, &mut write).is_none() {
-            self.next_segment(room_for(payload, shapes))?;
+        if self.append_frame(length, write).is_none() {
+            self.next_segment(room_for(length, shapes))?;
             if is_file {
-                self.describe(payload, shapes)?;
+                self.describe(length, shapes)?;
             }
-            self.append_frame(payload, &mut write)
+            self.append_frame(length, write)
                 .ok_or(io::ErrorKind::OutOfMemory)?;
         }
         self.last = Sequence(self.last.0 + u64::from(rows));
@@ -118,15 +109,15 @@ impl Log {
             return Ok(());
         }
         let next = self.last.next();
-        let mut write = |room: &mut [u8]| {
+        let write = |room: &mut [u8]| {
             encode_header(room, FrameKind::Discard, next, 0);
             room[HEADER_LEN..HEADER_LEN + 8].copy_from_slice(&first.0.to_le_bytes());
             room[HEADER_LEN + 8..HEADER_LEN + 16].copy_from_slice(&last.0.to_le_bytes());
             encode_checksum(room, 16);
         };
-        if self.append_frame(16, &mut write).is_none() {
+        if self.append_frame(16, write).is_none() {
             self.next_segment(room_for(16, &[]))?;
-            self.append_frame(16, &mut write)
+            self.append_frame(16, write)
                 .ok_or(io::ErrorKind::OutOfMemory)?;
         }
         Ok(())
@@ -155,12 +146,12 @@ impl Log {
                 continue;
             }
             let text = &shape.description;
-            let mut write = |room: &mut [u8]| {
+            let write = |room: &mut [u8]| {
                 encode_header(room, FrameKind::Shape, next, 0);
                 room[HEADER_LEN..HEADER_LEN + text.len()].copy_from_slice(text);
                 encode_checksum(room, text.len());
             };
-            self.append_frame(text.len(), &mut write)
+            self.append_frame(text.len(), write)
                 .ok_or(io::ErrorKind::OutOfMemory)?;
             let at = shape.id.0 as usize;
             if self.described.len() <= at {
@@ -172,12 +163,14 @@ impl Log {
     }
 
     #[inline]
-    fn append_frame(&mut self, payload: usize, write: &mut impl FnMut(&mut [u8])) -> Option<()> {
+    fn append_frame(&mut self, payload: usize, write: impl Fn(&mut [u8])) -> Option<()> {
         let length = frame_len(payload);
         let word = u32::try_from(payload).ok()?;
         self.writer.as_mut()?.append(length, word, |room| {
             // A recycled mapping holds old bytes; what pads a frame is zero.
-            room[HEADER_LEN + payload..].fill(0);
+            if let Some(end) = room.last_chunk_mut::<8>() {
+                *end = [0; 8];
+            }
             write(room);
         })
     }
@@ -283,12 +276,11 @@ mod tests {
         assert!(log.unread().is_none());
         let payload = SEGMENT_LEN / 3;
         for n in 0..7u8 {
-            let last = log.append(payload, 2, &[], |room| room.fill(n)).unwrap();
+            let last = log.append(&vec![n; payload], 2, &[]).unwrap();
             assert_eq!(last, Sequence(u64::from(n) * 2 + 2));
         }
         // Larger than a segment: gets one of its own.
-        log.append(SEGMENT_LEN * 2, 1, &[], |room| room.fill(9))
-            .unwrap();
+        log.append(&vec![9; SEGMENT_LEN * 2], 1, &[]).unwrap();
         let mut seen = Vec::new();
         while let Some((segment, range)) = log.unread() {
             let mut at = range.start;

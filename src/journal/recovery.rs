@@ -425,7 +425,7 @@ mod tests {
         let path = own.path().to_owned();
         let mut log = Log::new(Source::Files(Arc::clone(&own)));
         for n in 1..=6 {
-            log.append(24, 1, &[], |room| room.fill(n)).unwrap();
+            log.append(&[n; 24], 1, &[]).unwrap();
             if n == 4 {
                 log.dirty().iter().for_each(|s| s.sync().unwrap());
             }

@@ -153,10 +153,10 @@ impl Handle {
         let values: Vec<_> = owned.iter().map(Owned::value).collect();
         let names: Vec<_> = names.iter().map(String::as_bytes).collect();
         let shape = buffer.shape(id, RowKind::Delete, &names)?;
-        let length = row::check(&shape, &values)?;
-        match buffer.append(&shape, &values, length) {
+        row::check(&shape, &values)?;
+        match buffer.append(&shape, &values) {
             Err(AppendError::Full) => {
-                self.wait_for_room(ex, &buffer, || Ok(buffer.append(&shape, &values, length)?))
+                self.wait_for_room(ex, &buffer, || Ok(buffer.append(&shape, &values)?))
             }
             result => Ok(result?),
         }

@@ -1,9 +1,11 @@
-//! Rows from PHP arrays, without a copy before the one into the log.
+//! Rows from PHP arrays, in one pass: checked and written to a scratch place of the handle, from
+//! where they are copied into the log under its lock.
 //!
 //! A row's shape is recognised by comparing its keys with those of rows seen before: by
 //! address where both are interned, else by text. An address holds within one request only;
 //! afterwards it may be another text.
 
+use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,11 +14,11 @@ use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendHashTable, ZendObject, Zval};
 
 use super::exceptions::{Exception, Thrown};
-use super::zend::{self, Key};
+use super::zend::{self, Key, Plain};
 use crate::core::Sequence;
 use crate::core::batch::template_text;
 use crate::core::decimal::Decimal;
-use crate::core::frame::row_len;
+use crate::core::frame::RowWriter;
 use crate::core::table::{IDENTIFIER_LENGTH_MAX, RowKind, Shape, TableId, is_identifier};
 use crate::core::value::Value;
 use crate::engine::buffer::Buffer;
@@ -31,6 +33,8 @@ pub fn request_started() {
 
 /// Row layouts remembered per handle; a worker uses a dozen.
 const KNOWN_MAX: usize = 32;
+/// Bytes of nearly every row; longer ones take an allocation.
+const SCRATCH_LEN: usize = 4096;
 
 /// Columns that a method gives itself, before those of its array.
 pub type Prefix<'a> = &'a [(&'static str, Value<'a>)];
@@ -39,6 +43,8 @@ pub type Prefix<'a> = &'a [(&'static str, Value<'a>)];
 struct Known {
     table: TableId,
     prefix: usize,
+    /// The keys, if all are interned and none is replaced; else nothing.
+    addresses: Vec<Key>,
     keys: Vec<KnownKey>,
     /// Elements of the array that the prefix replaces; rarely any.
     replaced: Vec<usize>,
@@ -58,22 +64,31 @@ pub struct Shapes {
     request: u64,
     known: Vec<Known>,
     last: usize,
+    /// Where rows are written before they are copied into the log.
+    scratch: Vec<u8>,
 }
 
 impl Shapes {
+    /// The layout that such a row most likely has: that of the last one.
     #[inline]
-    fn find(&mut self, table: TableId, prefix: usize, row: &ZendHashTable) -> Option<usize> {
+    fn likely(&mut self, table: TableId, prefix: usize) -> Option<(&Known, &mut [u8])> {
         let request = REQUEST.load(Ordering::Relaxed);
         if self.request != request {
             self.known.clear();
             self.request = request;
         }
-        let matches = |known: &Known| {
-            known.table == table && known.prefix == prefix && known.has_keys_of(row)
-        };
-        if !self.known.get(self.last).is_some_and(matches) {
-            self.last = self.known.iter().position(matches)?;
+        if !self.known.get(self.last)?.is_of(table, prefix) {
+            self.last = self.known.iter().position(|k| k.is_of(table, prefix))?;
         }
+        if self.scratch.is_empty() {
+            self.scratch = vec![0; SCRATCH_LEN];
+        }
+        Some((self.known.get(self.last)?, &mut self.scratch))
+    }
+
+    fn find(&mut self, table: TableId, prefix: usize, row: &ZendHashTable) -> Option<usize> {
+        let matches = |known: &Known| known.is_of(table, prefix) && known.has_keys_of(row);
+        self.last = self.known.iter().position(matches)?;
         Some(self.last)
     }
 
@@ -89,6 +104,57 @@ impl Shapes {
 
 impl Known {
     #[inline]
+    fn is_of(&self, table: TableId, prefix: usize) -> bool {
+        self.table == table && self.prefix == prefix
+    }
+
+    /// Writes a row of this layout in one pass. `None`, whatever is in `out` then, for any
+    /// other row, for values that are not simply stored, and where there is no room.
+    ///
+    /// # Errors
+    /// See [`check_constrained`].
+    #[inline]
+    fn write<'b>(
+        &self,
+        prefix: Prefix<'_>,
+        row: &ZendHashTable,
+        out: &'b mut [u8],
+    ) -> Option<Result<&'b [u8], Thrown>> {
+        let buckets = zend::buckets(row)?;
+        if buckets.len() != self.addresses.len() {
+            return None;
+        }
+        let mut writer = RowWriter::new(out);
+        for (_, value) in prefix {
+            match value {
+                Value::Int(n) => writer.push_int(*n)?,
+                Value::Bytes(text) => writer.push_bytes(text)?,
+                value => writer.push(*value)?,
+            }
+        }
+        for (bucket, key) in buckets.iter().zip(&self.addresses) {
+            let value = zend::value_under(bucket, *key)?;
+            match zend::plain(value) {
+                Plain::Int(n) => writer.push_int(n)?,
+                Plain::Bytes(text) => writer.push_bytes(text)?,
+                Plain::Other => writer.push(finite(zend::scalar(value)?)?)?,
+            }
+        }
+        for &at in &self.shape.constrained {
+            let value = match at.checked_sub(prefix.len()) {
+                None => prefix[at].1,
+                Some(at) => zend::scalar(&buckets.get(at)?.val)?,
+            };
+            if matches!(value, Value::Int(_)) && !self.shape.fields[at].is_template {
+                continue;
+            }
+            if let Err(thrown) = check_constrained(&self.shape, at, &value) {
+                return Some(Err(thrown));
+            }
+        }
+        writer.finish(self.shape.id).map(Ok)
+    }
+
     fn has_keys_of(&self, row: &ZendHashTable) -> bool {
         let mut elements = zend::elements(row);
         let same = |known: &KnownKey| match elements.next() {
@@ -107,12 +173,29 @@ impl Known {
 #[inline]
 pub fn append(
     buffer: &Arc<Buffer>,
-    shapes: &std::cell::RefCell<Shapes>,
+    shapes: &RefCell<Shapes>,
     table: TableId,
     prefix: Prefix<'_>,
     row: &ZendHashTable,
 ) -> Result<Sequence, Thrown> {
-    let mut known = shapes.borrow_mut();
+    let mut shapes = shapes.borrow_mut();
+    if let Some((likely, scratch)) = shapes.likely(table, prefix.len())
+        && let Some(written) = likely.write(prefix, row, scratch)
+    {
+        return Ok(buffer.append_row(&likely.shape, written?)?);
+    }
+    append_any(buffer, shapes, table, prefix, row)
+}
+
+/// The same for a row of another layout than the last one, or with values that need a look.
+#[cold]
+fn append_any(
+    buffer: &Arc<Buffer>,
+    mut known: RefMut<'_, Shapes>,
+    table: TableId,
+    prefix: Prefix<'_>,
+    row: &ZendHashTable,
+) -> Result<Sequence, Thrown> {
     let at = match known.find(table, prefix.len(), row) {
         Some(at) => at,
         None => {
@@ -163,9 +246,13 @@ fn resolve(
         });
     }
     let shape = buffer.shape(table, RowKind::Put, &names)?;
+    let addresses: Option<Vec<_>> = keys.iter().map(|key| key.address).collect();
     Ok(Known {
         table,
         prefix: prefix.len(),
+        addresses: addresses
+            .filter(|_| replaced.is_empty())
+            .unwrap_or_default(),
         keys,
         replaced,
         shape,
@@ -176,7 +263,6 @@ fn resolve(
 const STACK_COLUMNS: usize = 24;
 
 /// `None` when a value is no scalar.
-#[inline]
 fn append_scalars(
     buffer: &Arc<Buffer>,
     known: &Known,
@@ -191,7 +277,6 @@ fn append_scalars(
     fill_and_append(buffer, known, prefix, row, &mut vec![Value::Null; count])
 }
 
-#[inline]
 fn fill_and_append<'a>(
     buffer: &Arc<Buffer>,
     known: &Known,
@@ -210,9 +295,7 @@ fn fill_and_append<'a>(
         *values.get_mut(at)? = zend::scalar(value)?;
         at += 1;
     }
-    let appended = check(&known.shape, values)
-        .and_then(|length| Ok(buffer.append(&known.shape, values, length)?));
-    Some(appended)
+    Some(append_checked(buffer, &known.shape, values))
 }
 
 /// The row's values with its objects as text. Everything is copied: converting runs PHP
@@ -241,8 +324,16 @@ fn append_converted(
         .map(|(_, value)| *value)
         .chain(owned.iter().map(Owned::value))
         .collect();
-    let length = check(shape, &values)?;
-    Ok(buffer.append(shape, &values, length)?)
+    append_checked(buffer, shape, &values)
+}
+
+fn append_checked(
+    buffer: &Arc<Buffer>,
+    shape: &Arc<Shape>,
+    values: &[Value<'_>],
+) -> Result<Sequence, Thrown> {
+    check(shape, values)?;
+    Ok(buffer.append(shape, values)?)
 }
 
 /// A value that PHP no longer owns.
@@ -335,19 +426,19 @@ fn date_text(date: &ZendObject) -> Option<Vec<u8>> {
     )
 }
 
-/// Checks what depends on values; returns the row's length in the log.
+fn finite(value: Value<'_>) -> Option<Value<'_>> {
+    (!matches!(value, Value::Float(x) if !x.is_finite())).then_some(value)
+}
+
+/// Checks what depends on values.
 ///
 /// # Errors
 /// An `InvalidRowException`.
-#[inline]
-pub fn check(shape: &Shape, values: &[Value<'_>]) -> Result<usize, Thrown> {
+pub fn check(shape: &Shape, values: &[Value<'_>]) -> Result<(), Thrown> {
     for at in &shape.constrained {
         check_constrained(shape, *at, &values[*at])?;
     }
-    if let Some(at) = values
-        .iter()
-        .position(|v| matches!(v, Value::Float(x) if !x.is_finite()))
-    {
+    if let Some(at) = values.iter().position(|v| finite(*v).is_none()) {
         return Err(refused(
             shape,
             at,
@@ -355,7 +446,7 @@ pub fn check(shape: &Shape, values: &[Value<'_>]) -> Result<usize, Thrown> {
             "is no number a database can hold; give a finite one or null",
         ));
     }
-    Ok(row_len(values))
+    Ok(())
 }
 
 fn check_constrained(shape: &Shape, at: usize, value: &Value<'_>) -> Result<(), Thrown> {

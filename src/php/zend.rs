@@ -290,6 +290,25 @@ impl Key {
     }
 }
 
+/// The elements of an array without holes whose keys are all there, as such arrays mostly are.
+#[inline]
+pub fn buckets(table: &ZendHashTable) -> Option<&[Bucket]> {
+    // SAFETY: both members of `u` are plain integers.
+    let flags = unsafe { table.u.flags };
+    let used = table.nNumUsed;
+    if flags & HASH_PACKED != 0 || used != table.nNumOfElements || used == 0 {
+        return None;
+    }
+    // SAFETY: a table that is not packed and not empty has `nNumUsed` buckets there.
+    Some(unsafe { std::slice::from_raw_parts(table.__bindgen_anon_1.arData, used as usize) })
+}
+
+/// The value of a bucket, if its key is this one.
+#[inline]
+pub fn value_under(bucket: &Bucket, key: Key) -> Option<&Zval> {
+    std::ptr::eq(bucket.key, key.0).then_some(&bucket.val)
+}
+
 /// An array's elements in order: key, if it is a string, and value, references followed.
 pub struct Elements<'a> {
     table: &'a ZendHashTable,
@@ -353,9 +372,32 @@ fn dereference(value: &Zval) -> &Zval {
     }
 }
 
+/// What most values are.
+pub enum Plain<'a> {
+    /// An int.
+    Int(i64),
+    /// A string.
+    Bytes(&'a [u8]),
+    /// Anything else, a reference to one of these included.
+    Other,
+}
+
+/// A value, if it is what most are.
+#[inline]
+pub fn plain(value: &Zval) -> Plain<'_> {
+    match type_of(value) {
+        // SAFETY: the type says which member of the value is set; so for the next one.
+        IS_STRING => Plain::Bytes(bytes(unsafe { &*value.value.str_ })),
+        // SAFETY: see above.
+        IS_LONG => Plain::Int(unsafe { value.value.lval }),
+        _ => Plain::Other,
+    }
+}
+
 /// A scalar as a column's value; `None` for what is no scalar.
 #[inline]
 pub fn scalar(value: &Zval) -> Option<Value<'_>> {
+    let value = dereference(value);
     Some(match type_of(value) {
         IS_NULL => Value::Null,
         IS_FALSE => Value::Bool(false),

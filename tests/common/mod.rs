@@ -8,7 +8,7 @@ use std::sync::Arc;
 use write_buffer::core::Sequence;
 use write_buffer::core::batch::{Batch, LogBytes};
 use write_buffer::core::frame::{
-    FrameKind, HEADER_LEN, encode_header, encode_length, encode_row, frame_len, row_len,
+    FrameKind, HEADER_LEN, encode_header, encode_length, encode_row, frame_len,
 };
 use write_buffer::core::merge::Merger;
 use write_buffer::core::table::{
@@ -154,10 +154,7 @@ impl BatchBuilder {
             .catalog
             .shape_of(id, kind, &names)
             .expect("the row has a shape");
-        let length = row_len(&values);
-        let start = self.payload.len();
-        self.payload.resize(start + length, 0);
-        encode_row(&mut self.payload[start..], shape.id, &values, length);
+        self.payload.extend(encode_row(shape.id, &values));
         self.rows += 1;
         let sequence = self.last();
         if !self.in_group {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use sqlx::{Connection, Row, SqliteConnection};
 use write_buffer::core::Sequence;
 use write_buffer::core::config::{Config, Setting};
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::{AppendError, Buffer};
@@ -99,7 +98,7 @@ pub fn add(buffer: &Arc<Buffer>, id: i64, status: &str) -> Result<Sequence, Appe
         .shape(table, RowKind::Put, &[b"id", b"status"])
         .unwrap();
     let values = [Value::Int(id), Value::Bytes(status.as_bytes())];
-    buffer.append(&shape, &values, row_len(&values))
+    buffer.append(&shape, &values)
 }
 
 pub fn flush(buffer: &Arc<Buffer>) -> bool {

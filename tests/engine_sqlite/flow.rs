@@ -6,7 +6,6 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use write_buffer::core::Sequence;
 use write_buffer::core::config::Setting;
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::AppendError;
@@ -234,7 +233,7 @@ fn sums_are_where_their_rows_are_while_the_writer_works_and_afterwards() {
         let shape = buffer.shape(table, RowKind::Put, &names).unwrap();
         let amount = Value::Bytes(amount.as_bytes());
         let values = [Value::Int(user), Value::Bytes(b"usd"), amount];
-        buffer.append(&shape, &values, row_len(&values)).unwrap();
+        buffer.append(&shape, &values).unwrap();
     };
     for n in 0..3_000 {
         // Some accounts are not there.
@@ -280,9 +279,9 @@ fn what_clear_drops_is_in_the_sums_of_discarded() {
         .unwrap();
     let key = [Value::Int(1), Value::Bytes(b"usd")];
     let values = [key[0], key[1], Value::Bytes(b"-2.50")];
-    buffer.append(&put, &values, row_len(&values)).unwrap();
-    buffer.append(&delete, &key, row_len(&key)).unwrap();
-    buffer.append(&put, &values, row_len(&values)).unwrap();
+    buffer.append(&put, &values).unwrap();
+    buffer.append(&delete, &key).unwrap();
+    buffer.append(&put, &values).unwrap();
     conserved(&buffer);
     assert_eq!(buffer.clear(), Ok(3));
     conserved(&buffer);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use write_buffer::core::Sequence;
 use write_buffer::core::config::Setting;
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::Buffer;
@@ -53,7 +52,7 @@ fn add_trade(buffer: &Arc<Buffer>, match_id: i64) {
     let table = buffer.table(b"trades").unwrap();
     let shape = buffer.shape(table, RowKind::Put, &[b"match_id"]).unwrap();
     let values = [Value::Int(match_id)];
-    buffer.append(&shape, &values, row_len(&values)).unwrap();
+    buffer.append(&shape, &values).unwrap();
 }
 
 /// SQLite itself waits longer for a lock than any test.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use write_buffer::core::Sequence;
 use write_buffer::core::config::Setting;
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::{AppendError, Buffer};
@@ -69,7 +68,7 @@ fn change_balance(buffer: &Arc<Buffer>, user: i64, amount: &str) -> Sequence {
         Value::Bytes(b"usd"),
         Value::Bytes(amount.as_bytes()),
     ];
-    buffer.append(&shape, &values, row_len(&values)).unwrap()
+    buffer.append(&shape, &values).unwrap()
 }
 
 fn group(buffer: &Arc<Buffer>, build: impl FnOnce()) {

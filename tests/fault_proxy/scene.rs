@@ -8,7 +8,6 @@ use std::time::Duration;
 use write_buffer::core::Sequence;
 use write_buffer::core::config::{Config, Setting};
 use write_buffer::core::dsn::MySqlDsn;
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::Buffer;
@@ -100,9 +99,7 @@ impl Scene {
         let values: Vec<_> = row.iter().map(|(_, value)| *value).collect();
         let table = self.buffer.table(table.as_bytes()).unwrap();
         let shape = self.buffer.shape(table, RowKind::Put, &names).unwrap();
-        self.buffer
-            .append(&shape, &values, row_len(&values))
-            .unwrap();
+        self.buffer.append(&shape, &values).unwrap();
     }
 
     /// Adds the next group.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use write_buffer::core::Sequence;
-use write_buffer::core::frame::row_len;
 use write_buffer::core::table::RowKind;
 use write_buffer::core::value::Value;
 use write_buffer::engine::buffer::{AppendError, Buffer};
@@ -227,7 +226,7 @@ impl Program<'_> {
         };
         let shape = self.buffer.shape(table, kind, &names).unwrap();
         let values: Vec<_> = row.fields.iter().map(|(_, field)| field.value()).collect();
-        self.buffer.append(&shape, &values, row_len(&values))
+        self.buffer.append(&shape, &values)
     }
 
     /// A new group's tag and rows; the first row carries the tag.

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::core::config::predeclared_tables;
-use crate::core::frame::{
-    HEADER_LEN, encode_header, encode_length, encode_row, frame_len, row_len,
-};
+use crate::core::frame::{HEADER_LEN, encode_header, encode_length, encode_row, frame_len};
 use crate::core::ledger::{Fate, Ledger};
 use crate::core::merge::{Merger, SplitError};
 use crate::core::table::{Catalog, ShapeId};
@@ -33,13 +31,14 @@ impl Log {
         let names: Vec<_> = fields.iter().map(|(name, _)| name.as_bytes()).collect();
         let values: Vec<_> = fields.iter().map(|(_, value)| *value).collect();
         let shape = self.catalog.shape_of(table, kind, &names).unwrap();
-        let (start, length) = (self.bytes.len(), row_len(&values));
+        let row = encode_row(shape.id, &values);
+        let (start, length) = (self.bytes.len(), row.len());
         self.offsets.push(start);
         self.bytes.resize(start + frame_len(length), 0);
         let sequence = Sequence(self.offsets.len() as u64);
         let frame = &mut self.bytes[start..];
         encode_header(frame, FrameKind::Rows, sequence, 1);
-        encode_row(&mut frame[HEADER_LEN..], shape.id, &values, length);
+        frame[HEADER_LEN..HEADER_LEN + length].copy_from_slice(&row);
         encode_length(frame, length);
         self
     }

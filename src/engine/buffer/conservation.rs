@@ -137,7 +137,6 @@ mod tests {
 
     use super::*;
     use crate::core::config::Setting;
-    use crate::core::frame::row_len;
 
     /// A journal and a database with one account, removed at the end.
     struct Place(PathBuf);
@@ -197,7 +196,7 @@ mod tests {
             Value::Bytes(b"usd"),
             Value::Bytes(amount.as_bytes()),
         ];
-        buffer.append(&shape, &values, row_len(&values))
+        buffer.append(&shape, &values)
     }
 
     /// Flushes until everything is written or the buffer halts; returns why it did.

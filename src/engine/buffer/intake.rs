@@ -3,30 +3,40 @@
 use super::*;
 
 impl Buffer {
-    /// Accepts a row, whose encoded length is `length`; returns its sequence.
+    /// Accepts a row of these values; returns its sequence.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing is accepted then.
-    #[inline]
     pub fn append(
         self: &Arc<Self>,
         shape: &Arc<Shape>,
         values: &[Value<'_>],
-        length: usize,
+    ) -> Result<Sequence, AppendError> {
+        self.append_row(shape, &encode_row(shape.id, values))
+    }
+
+    /// Accepts a row as [`RowWriter`](crate::core::frame::RowWriter) wrote it; returns its
+    /// sequence.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is accepted then.
+    #[inline]
+    pub fn append_row(
+        self: &Arc<Self>,
+        shape: &Arc<Shape>,
+        row: &[u8],
     ) -> Result<Sequence, AppendError> {
         if self.has_problem.load(Ordering::Relaxed) {
             self.raise_problem(Some(&shape.table.name))?;
         }
-        if length as u64 > self.row_bytes_max.load(Ordering::Relaxed) {
-            return Err(self.row_too_large(shape, length));
+        if row.len() as u64 > self.row_bytes_max.load(Ordering::Relaxed) {
+            return Err(self.row_too_large(shape, row.len()));
         }
         let mut intake = self.intake.lock();
         if intake.group.is_some() {
-            return self.append_to_group(&mut intake, shape, values, length);
+            return self.append_to_group(&mut intake, shape, row);
         }
-        let sequence = self.append_frame(&mut intake, length, 1, &[shape], |room| {
-            encode_row(room, shape.id, values, length);
-        })?;
+        let sequence = self.append_frame(&mut intake, row, 1, &[shape])?;
         intake.accepted[shape.table_id.0 as usize] += 1;
         self.accepted(intake, sequence)
     }
@@ -38,17 +48,25 @@ impl Buffer {
         intake: MutexGuard<'_, Intake>,
         sequence: Sequence,
     ) -> Result<Sequence, AppendError> {
-        let current = if self.config.journal == JournalMode::Always {
-            intake.log.dirty()
-        } else {
-            Vec::new()
-        };
+        if self.config.journal == JournalMode::Always {
+            return self.accepted_when_synced(intake, sequence);
+        }
+        self.wake_if_due(intake, sequence);
+        if self.config.journal == JournalMode::Interval {
+            self.syncer.dirtied();
+        }
+        Ok(sequence)
+    }
+
+    fn accepted_when_synced(
+        self: &Arc<Self>,
+        intake: MutexGuard<'_, Intake>,
+        sequence: Sequence,
+    ) -> Result<Sequence, AppendError> {
+        let current = intake.log.dirty();
         self.wake_if_due(intake, sequence);
         for segment in current {
             self.sync(&segment)?;
-        }
-        if self.config.journal == JournalMode::Interval {
-            self.syncer.dirtied();
         }
         Ok(sequence)
     }
@@ -69,33 +87,49 @@ impl Buffer {
     fn append_frame(
         &self,
         intake: &mut Intake,
-        payload: usize,
+        payload: &[u8],
         rows: u32,
         shapes: &[&Shape],
-        fill: impl FnOnce(&mut [u8]),
     ) -> Result<Sequence, AppendError> {
-        let bytes = frame_len(payload) as u64;
+        let bytes = frame_len(payload.len()) as u64;
         if intake.closed {
             return Err(self.closed());
         }
         if intake.rows + u64::from(rows) > self.config.max_pending_rows
             || intake.bytes + bytes > self.config.max_pending_bytes
         {
-            return Err(
-                if bytes > self.config.max_pending_bytes
-                    || u64::from(rows) > self.config.max_pending_rows
-                {
-                    AppendError::Row(format!(
-                        "A group of {rows} rows and {bytes} bytes can never fit max_pending_rows = {} and max_pending_bytes = {}; raise them or make groups smaller.",
-                        self.config.max_pending_rows, self.config.max_pending_bytes
-                    ))
-                } else {
-                    AppendError::Full
-                },
-            );
+            return Err(self.no_room(bytes, rows));
         }
-        let appended = intake.log.append(payload, rows, shapes, fill);
-        let last = appended.map_err(|error| match (&self.directory, error.kind()) {
+        let appended = intake.log.append(payload, rows, shapes);
+        let last = match appended {
+            Ok(last) => last,
+            Err(error) => return Err(self.not_appended(intake, &error)),
+        };
+        intake.rows += u64::from(rows);
+        intake.bytes += bytes;
+        if intake.oldest.is_none() || last.0.is_multiple_of(LATENCY_EVERY) {
+            let now = self.clock.now();
+            intake.oldest.get_or_insert(now);
+            intake.marks.push_back((last, now));
+        }
+        Ok(last)
+    }
+
+    #[cold]
+    fn no_room(&self, bytes: u64, rows: u32) -> AppendError {
+        if bytes <= self.config.max_pending_bytes && u64::from(rows) <= self.config.max_pending_rows
+        {
+            return AppendError::Full;
+        }
+        AppendError::Row(format!(
+            "A group of {rows} rows and {bytes} bytes can never fit max_pending_rows = {} and max_pending_bytes = {}; raise them or make groups smaller.",
+            self.config.max_pending_rows, self.config.max_pending_bytes
+        ))
+    }
+
+    #[cold]
+    fn not_appended(&self, intake: &Intake, error: &io::Error) -> AppendError {
+        match (&self.directory, error.kind()) {
             // The bound on disk is one like those in memory: the writer makes room.
             (Some(_), io::ErrorKind::QuotaExceeded)
                 if intake.rows > 0 || intake.log.has_full_segments() =>
@@ -115,23 +149,14 @@ impl Buffer {
             (None, _) => AppendError::Memory(format!(
                 "No memory for the buffer's log: {error}; the row was not accepted."
             )),
-        })?;
-        intake.rows += u64::from(rows);
-        intake.bytes += bytes;
-        if intake.oldest.is_none() || last.0.is_multiple_of(LATENCY_EVERY) {
-            let now = self.clock.now();
-            intake.oldest.get_or_insert(now);
-            intake.marks.push_back((last, now));
         }
-        Ok(last)
     }
 
     fn append_to_group(
         &self,
         intake: &mut Intake,
         shape: &Arc<Shape>,
-        values: &[Value<'_>],
-        length: usize,
+        row: &[u8],
     ) -> Result<Sequence, AppendError> {
         let last = intake.log.last();
         if intake.closed {
@@ -140,16 +165,14 @@ impl Buffer {
         let Some(group) = &mut intake.group else {
             return Err(AppendError::Full);
         };
-        let start = group.bytes.len();
-        if (start + length) as u64 > self.config.max_pending_bytes {
+        let length = group.bytes.len() + row.len();
+        if length as u64 > self.config.max_pending_bytes {
             return Err(AppendError::Row(format!(
                 "The open transaction would grow to {} bytes, past max_pending_bytes = {}; make it smaller or raise the bound.",
-                start + length,
-                self.config.max_pending_bytes
+                length, self.config.max_pending_bytes
             )));
         }
-        group.bytes.resize(start + length, 0);
-        encode_row(&mut group.bytes[start..], shape.id, values, length);
+        group.bytes.extend_from_slice(row);
         group.rows += 1;
         let table = shape.table_id.0 as usize;
         if group.rows_of.len() <= table {
@@ -212,15 +235,7 @@ impl Buffer {
             return Ok(Ok(intake.log.last()));
         }
         let shapes: Vec<_> = group.shapes.iter().map(Arc::as_ref).collect();
-        let appended = self.append_frame(
-            &mut intake,
-            group.bytes.len(),
-            group.rows,
-            &shapes,
-            |room| {
-                room.copy_from_slice(&group.bytes);
-            },
-        );
+        let appended = self.append_frame(&mut intake, &group.bytes, group.rows, &shapes);
         match appended {
             Ok(sequence) => {
                 for (count, rows) in intake.accepted.iter_mut().zip(&group.rows_of) {
