@@ -49,6 +49,19 @@ final class FakeTest extends LaravelTestCase
         self::assertSame(0, Database::count('order_transactions'));
     }
 
+    public function testAmountsAreComparedExactly(): void
+    {
+        $this->boot(self::TABLES);
+        WriteBuffer::fake();
+        WriteBuffer::addTrade(['match_id' => 1, 'price' => '0.1', 'quantity' => '100000000000000000001', 'note' => '']);
+        foreach ([['price' => '0.10'], ['match_id' => '1'], ['quantity' => '100000000000000000001']] as $same) {
+            WriteBuffer::assertAdded('trades', $same);
+        }
+        foreach ([['price' => '0.10000000000000000001'], ['quantity' => '100000000000000000002'], ['note' => null], ['nothing' => null]] as $other) {
+            WriteBuffer::assertNotAdded('trades', $other);
+        }
+    }
+
     /** @return iterable<string, array{callable(): void}> */
     public static function wrongAssertions(): iterable
     {
