@@ -9,6 +9,7 @@ use Illuminate\Container\Container;
 use WriteBuffer;
 use WriteBuffer\Exception\BufferFullException;
 use WriteBuffer\Exception\ConfigurationException;
+use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\FlushResult;
 use WriteBuffer\Laravel\Exceptions\RowsNotWritten;
 use WriteBuffer\Laravel\Testing\RecordingBuffer;
@@ -23,7 +24,7 @@ use WriteBuffer\WriteBufferInterface;
  */
 final class Buffer implements WriteBufferInterface, Countable
 {
-    private bool $inTransaction = false;
+    private bool $closed = false;
     private int $settled;
     private readonly Watch $watch;
 
@@ -87,23 +88,19 @@ final class Buffer implements WriteBufferInterface, Countable
     public function beginTransaction(): void
     {
         $this->inner->beginTransaction();
-        $this->inTransaction = true;
     }
 
     public function commit(): int
     {
         try {
-            $sequence = $this->inner->commit();
+            return $this->inner->commit();
         } catch (BufferFullException $full) {
             throw $this->full($full);
         }
-        $this->inTransaction = false;
-        return $sequence;
     }
 
     public function rollBack(): void
     {
-        $this->inTransaction = false;
         $this->inner->rollBack();
     }
 
@@ -159,10 +156,16 @@ final class Buffer implements WriteBufferInterface, Countable
 
     public function close(?int $timeoutMs = null): FlushResult
     {
-        $this->inTransaction = false;
+        $this->closed = true;
         $result = $this->seen($this->inner->close($timeoutMs));
         $this->watch->forget();
         return $result;
+    }
+
+    /** Whoever asks for the buffer of that name from now on is given a new one. */
+    public function isClosed(): bool
+    {
+        return $this->closed;
     }
 
     public function shouldFlush(): bool
@@ -216,10 +219,13 @@ final class Buffer implements WriteBufferInterface, Countable
     /** A group that nobody can commit any more must not become part of the next job. */
     public function rollBackForgotten(string $at): void
     {
-        if ($this->inTransaction) {
-            $this->rollBack();
-            $this->watch->report(RowsNotWritten::rolledBack($this->name, $at));
+        try {
+            $this->inner->rollBack();
+        } catch (TransactionException) {
+            // As it should be: none is open.
+            return;
         }
+        Watch::report(RowsNotWritten::rolledBack($this->name, $at));
     }
 
     private function seen(FlushResult $result): FlushResult

@@ -27,7 +27,10 @@ final class BufferManager implements Buffers
     public function buffer(?string $name = null): Buffer
     {
         $name ??= BufferSettings::defaultName(self::config());
-        return $this->opened[$name] ??= $this->open($this->settings($name));
+        if (($this->opened[$name] ?? null)?->isClosed() ?? true) {
+            $this->opened[$name] = $this->open($this->settings($name));
+        }
+        return $this->opened[$name];
     }
 
     public function opened(): array
