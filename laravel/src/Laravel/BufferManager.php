@@ -62,7 +62,7 @@ final class BufferManager implements Buffers
 
     private function open(BufferSettings $settings): Buffer
     {
-        if ($this->isSync()) {
+        if (BufferSettings::isSync(self::config())) {
             $database = Container::getInstance()->make('db')->connection($settings->connection()->name);
             return new Buffer($settings->name, new SyncWriteBuffer($database, $settings->tables()));
         }
@@ -82,14 +82,6 @@ final class BufferManager implements Buffers
             (new Buffer($name, WriteBuffer::open($name)))->close();
             return WriteBuffer::open($name, $options);
         }
-    }
-
-    private function isSync(): bool
-    {
-        $sync = self::config()->get('write-buffer.sync');
-        return $sync === null || $sync === ''
-            ? Container::getInstance()->make('env') === 'testing'
-            : filter_var($sync, FILTER_VALIDATE_BOOL);
     }
 
     private static function config(): Repository

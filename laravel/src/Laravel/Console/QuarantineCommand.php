@@ -49,13 +49,18 @@ final class QuarantineCommand extends Command
 
     private function listed(Repository $config): int
     {
-        $names = $this->bufferName() === null ? BufferSettings::names($config) : [$this->bufferName()];
+        $names = match (true) {
+            $this->bufferName() !== null => [$this->bufferName()],
+            // A file is one buffer's.
+            $this->option('file') !== null => [BufferSettings::defaultName($config)],
+            default => BufferSettings::names($config),
+        };
         $groups = [];
         $spilled = [];
         foreach ($names as $name) {
             $settings = BufferSettings::of($name, $config);
             $groups[$name] = [...($this->file($settings)?->groups() ?? [])];
-            array_push($spilled, ...QuarantineFile::spilled($settings));
+            array_push($spilled, ...($this->option('file') === null ? QuarantineFile::spilled($settings) : []));
         }
         if ($this->option('json')) {
             $this->line((string) json_encode(['groups' => $groups, 'spilled' => $spilled], JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE));
@@ -142,7 +147,7 @@ final class QuarantineCommand extends Command
 
     private function file(BufferSettings $settings): ?QuarantineFile
     {
-        return $this->option('file') === null ? QuarantineFile::of($settings) : new QuarantineFile((string) $this->option('file'));
+        return $this->option('file') === null ? QuarantineFile::of($settings) : QuarantineFile::at((string) $this->option('file'));
     }
 
     private function usage(string $message): int
