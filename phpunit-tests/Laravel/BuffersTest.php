@@ -22,6 +22,7 @@ use WriteBuffer\Laravel\Events\RowsQuarantined;
 use WriteBuffer\Laravel\Exceptions\RowsNotWritten;
 use WriteBuffer\Laravel\Extension;
 use WriteBuffer\Laravel\Facades\WriteBuffer;
+use WriteBuffer\SyncWriteBuffer;
 use WriteBuffer\Tests\Laravel\Support\LaravelTestCase;
 use WriteBuffer\Tests\Laravel\Support\Reports;
 use WriteBuffer\Tests\Support\Database;
@@ -343,6 +344,13 @@ final class BuffersTest extends LaravelTestCase
         $buffer->addTrade(self::trade(1));
         self::assertSucceeded($buffer->flush());
         self::assertSame([1, 3], [Database::count('order_transactions'), $buffer->getStats()['config']['max_buffer_size']]);
+    }
+
+    public function testTheFactoryKnowsACachedConfiguration(): void
+    {
+        // Without a variable of the environment: .env is not read once the configuration is cached.
+        $this->boot(['write-buffer.sync' => true]);
+        self::assertInstanceOf(SyncWriteBuffer::class, WriteBufferFactory::create());
     }
 
     /** @return iterable<string, array{array<string, mixed>, string}> */

@@ -57,6 +57,17 @@ final class CommandsTest extends LaravelTestCase
         }
     }
 
+    public function testTheOldClassOfAnApplicationIsNotTakenForTheExtension(): void
+    {
+        file_put_contents("{$this->application->directory}/old.php", '<?php class WriteBuffer {} $app = require "bootstrap/app.php";'
+            . ' $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();'
+            . ' foreach ([fn () => WriteBuffer\Laravel\Facades\WriteBuffer::buffer(), fn () => WriteBuffer\WriteBufferFactory::createAsync()] as $use) {'
+            . ' try { $use(); } catch (WriteBuffer\Exception\ConfigurationException $error) { echo $error->getMessage(), "\n"; } }');
+        $process = $this->application->php(['old.php'], ['TEST_CONFIG' => '{"write-buffer.sync":false}'], false);
+        $process->wait();
+        self::assertSame(2, substr_count($process->getOutput(), 'The write_buffer extension is not loaded'), $process->getOutput() . $process->getErrorOutput());
+    }
+
     public function testInstallPublishesMigratesAndChecks(): void
     {
         self::needsExtension();
