@@ -62,6 +62,20 @@ final class FakeTest extends LaravelTestCase
         }
     }
 
+    public function testItsFiguresAreWhereTheOthersHaveThem(): void
+    {
+        $this->boot(self::TABLES);
+        WriteBuffer::fake();
+        WriteBuffer::addOrder(5, ['status' => 'new']);
+        WriteBuffer::flush();
+        WriteBuffer::addOrder(6, ['status' => 'new']);
+        WriteBuffer::add('sums', ['a' => 1, 'b' => 2, 'n' => 3]);
+        $stats = WriteBuffer::getStats();
+        self::assertSame(['orders' => 1, 'trades' => 0, 'balances' => 0, 'total' => 2], $stats['buffer']);
+        self::assertSame([2, 1, 0], [$stats['tables']['orders']['accepted'], $stats['totals']['orders_written'], $stats['tables']['sums']['committed']]);
+        self::assertSame([3, 1, 2], [$stats['sequence'], $stats['committed_sequence'], $stats['pending']['rows']]);
+    }
+
     /** @return iterable<string, array{callable(): void}> */
     public static function wrongAssertions(): iterable
     {

@@ -13,6 +13,7 @@ use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\FlushResult;
 use WriteBuffer\Laravel\Exceptions\RowsNotWritten;
 use WriteBuffer\Laravel\Testing\RecordingBuffer;
+use WriteBuffer\Sync\OrdersTradesBalances;
 use WriteBuffer\SyncWriteBuffer;
 use WriteBuffer\WriteBufferInterface;
 
@@ -24,6 +25,8 @@ use WriteBuffer\WriteBufferInterface;
  */
 final class Buffer implements WriteBufferInterface, Countable
 {
+    use OrdersTradesBalances;
+
     private bool $closed = false;
     private int $settled;
     private readonly Watch $watch;
@@ -68,21 +71,6 @@ final class Buffer implements WriteBufferInterface, Countable
         } catch (BufferFullException $full) {
             throw $this->full($full);
         }
-    }
-
-    public function addOrder(int $orderId, array $data): void
-    {
-        $this->add('orders', ['id' => $orderId] + $data);
-    }
-
-    public function addTrade(array $data): void
-    {
-        $this->add('trades', $data);
-    }
-
-    public function addBalanceUpdate(int $userId, string $currency, array $changes): void
-    {
-        $this->add('balances', ['user_id' => $userId, 'currency' => $currency] + $changes);
     }
 
     public function beginTransaction(): void
