@@ -4,12 +4,14 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Tests\Laravel;
 
+use Illuminate\Support\Facades\Event;
 use PHPUnit\Framework\AssertionFailedError;
 use PHPUnit\Framework\Attributes\DataProvider;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Exception\InvalidRowException;
 use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\Laravel\Drains;
+use WriteBuffer\Laravel\Events\BatchCommitted;
 use WriteBuffer\Laravel\Facades\WriteBuffer;
 use WriteBuffer\Tests\Laravel\Support\LaravelTestCase;
 use WriteBuffer\Tests\Laravel\Support\Reports;
@@ -66,8 +68,11 @@ final class FakeTest extends LaravelTestCase
     {
         $this->boot(self::TABLES);
         WriteBuffer::fake();
+        Event::fake();
         WriteBuffer::addOrder(5, ['status' => 'new']);
         WriteBuffer::flush();
+        // Nothing was committed.
+        Event::assertNotDispatched(BatchCommitted::class);
         WriteBuffer::addOrder(6, ['status' => 'new']);
         WriteBuffer::add('sums', ['a' => 1, 'b' => 2, 'n' => 3]);
         $stats = WriteBuffer::getStats();

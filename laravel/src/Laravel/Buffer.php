@@ -29,7 +29,8 @@ final class Buffer implements WriteBufferInterface, Countable
 
     private bool $closed = false;
     private int $settled;
-    private readonly Watch $watch;
+    /** Null: of the fake nothing is heard. */
+    private readonly ?Watch $watch;
 
     public function __construct(
         public readonly string $name,
@@ -37,7 +38,11 @@ final class Buffer implements WriteBufferInterface, Countable
         private readonly ?string $connection = null,
     ) {
         $this->settled = $inner->committedSequence();
-        $this->watch = $inner instanceof WriteBuffer ? Watch::ofProcess($name) : new Watch($name);
+        $this->watch = match (true) {
+            $inner instanceof WriteBuffer => Watch::ofProcess($name),
+            $inner instanceof SyncWriteBuffer => new Watch($name),
+            default => null,
+        };
     }
 
     /**
@@ -146,7 +151,7 @@ final class Buffer implements WriteBufferInterface, Countable
     {
         $this->closed = true;
         $result = $this->seen($this->inner->close($timeoutMs));
-        $this->watch->forget();
+        $this->watch?->forget();
         return $result;
     }
 
@@ -200,7 +205,7 @@ final class Buffer implements WriteBufferInterface, Countable
         if ($timeoutMs > 0 && $this->inner->count() > 0) {
             $this->flush($timeoutMs);
         } else {
-            $this->watch->look($this->getStats());
+            $this->watch?->look($this->getStats());
         }
     }
 
@@ -218,7 +223,7 @@ final class Buffer implements WriteBufferInterface, Countable
 
     private function seen(FlushResult $result): FlushResult
     {
-        $this->watch->look($this->getStats(), $result);
+        $this->watch?->look($this->getStats(), $result);
         $this->markConnection();
         return $result;
     }
@@ -235,7 +240,7 @@ final class Buffer implements WriteBufferInterface, Countable
 
     private function full(BufferFullException $full): BufferFullException
     {
-        $this->watch->isFull($full);
+        $this->watch?->isFull($full);
         return $full;
     }
 }
