@@ -23,6 +23,8 @@ use WriteBuffer\Sync\Declaration;
  */
 trait BuffersWrites
 {
+    private bool $wasAddedWithoutKey = false;
+
     /** Name of the buffer in config/write-buffer.php; null is its default. */
     public static function bufferName(): ?string
     {
@@ -46,9 +48,14 @@ trait BuffersWrites
         if ($this->exists && !$this->isDirty()) {
             return null;
         }
+        if ($this->wasAddedWithoutKey) {
+            throw new InvalidRowException(
+                "Table \"$declaration->name\": this row was added before, and its generated key is not known, so that it cannot be changed; read it again, or make another model."
+            );
+        }
         $sequence = $this->buffer()->add($declaration->name, $this->bufferRow($declaration));
-        // Without its key the row cannot be named again.
         $isNamed = $this->getKey() !== null;
+        $this->wasAddedWithoutKey = !$isNamed;
         $this->wasRecentlyCreated = !$this->exists && $isNamed;
         $this->exists = $this->exists || $isNamed;
         $this->syncChanges();
@@ -59,11 +66,11 @@ trait BuffersWrites
     /**
      * Adds to a column that the declaration lists under `delta`.
      *
-     * @param int|string $amount a decimal string is added exactly
+     * @param int|float|string $amount an int or a decimal string; a float is refused, where PHP would cut it to an int
      * @param array<string, mixed> $extra other columns to set
      * @return int the row's sequence number
      */
-    public function incrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    public function incrementBuffered(string $column, int|float|string $amount = 1, array $extra = []): int
     {
         $declaration = $this->bufferDeclaration();
         if (!in_array($column, $declaration->delta, true)) {
@@ -71,8 +78,8 @@ trait BuffersWrites
                 "Table \"$declaration->name\": $column is no sum; declare 'mode' => 'delta' and list it under 'delta' in config/write-buffer.php."
             );
         }
-        $plain = Decimal::plain((string) $amount) ?? throw new InvalidRowException(
-            "Table \"$declaration->name\", column \"$column\": \"$amount\" is no amount; give an int or a decimal string."
+        $plain = self::plainAmount($amount) ?? throw new InvalidRowException(
+            "Table \"$declaration->name\", column \"$column\": the " . get_debug_type($amount) . " \"$amount\" is no amount; give an int or a decimal string."
         );
         $this->fillForBuffer($extra);
         $changed = array_intersect_key($this->getAttributes(), $extra);
@@ -92,10 +99,15 @@ trait BuffersWrites
     }
 
     /** @param array<string, mixed> $extra other columns to set */
-    public function decrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    public function decrementBuffered(string $column, int|float|string $amount = 1, array $extra = []): int
     {
-        $plain = Decimal::plain((string) $amount) ?? (string) $amount;
-        return $this->incrementBuffered($column, str_starts_with($plain, '-') ? substr($plain, 1) : "-$plain", $extra);
+        $plain = self::plainAmount($amount);
+        return $this->incrementBuffered($column, match (true) {
+            // It says so.
+            $plain === null => $amount,
+            str_starts_with($plain, '-') => substr($plain, 1),
+            default => "-$plain",
+        }, $extra);
     }
 
     /**
@@ -118,6 +130,11 @@ trait BuffersWrites
             }
             return $sequence;
         });
+    }
+
+    private static function plainAmount(int|float|string $amount): ?string
+    {
+        return is_float($amount) ? null : Decimal::plain((string) $amount);
     }
 
     private function buffer(): Buffer
