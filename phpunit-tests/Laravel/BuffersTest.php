@@ -353,6 +353,15 @@ final class BuffersTest extends LaravelTestCase
         self::assertInstanceOf(SyncWriteBuffer::class, WriteBufferFactory::create());
     }
 
+    public function testTheSyncBufferRefusesAnotherDriver(): void
+    {
+        $this->boot(['database.connections.main' => ['driver' => 'pgsql', 'host' => 'h', 'database' => 'x']]);
+        foreach ([static fn () => WriteBufferFactory::createSync(), static fn () => new SyncWriteBuffer(DB::connection('main'))] as $make) {
+            $error = self::thrown(ConfigurationException::class, $make);
+            self::assertStringContainsString('has the driver [pgsql], and WriteBuffer writes to mysql, mariadb and sqlite', $error->getMessage());
+        }
+    }
+
     /** @return iterable<string, array{array<string, mixed>, string}> */
     public static function badConfigurations(): iterable
     {

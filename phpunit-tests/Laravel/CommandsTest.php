@@ -201,6 +201,7 @@ final class CommandsTest extends LaravelTestCase
         Artisan::call('write-buffer:doctor', ['--json' => true]);
         $found = json_decode(Artisan::output(), true)['findings'];
         self::assertSame(['note'], array_column(array_filter($found, static fn (array $f): bool => $f['subject'] === 'extension'), 'level'));
+        self::assertStringContainsString('rows are written at once', (string) json_encode($found));
     }
 
     /** @return iterable<string, array{list<string>, int, string}> */
@@ -209,6 +210,9 @@ final class CommandsTest extends LaravelTestCase
         yield 'timeout' => [['write-buffer:flush', '--timeout=1m'], 2, '--timeout is "1m"; it takes a number of seconds.'];
         yield 'negative timeout' => [['write-buffer:flush', '--timeout=-1'], 2, '--timeout is "-1"'];
         yield 'watch' => [['write-buffer:status', '--watch=often'], 2, '--watch is "often"; it takes a number of seconds.'];
+        yield 'neither numbers nor all' => [['write-buffer:quarantine', 'replay'], 2, 'Give either the numbers of groups, as listed, or --all.'];
+        yield 'numbers and all' => [['write-buffer:quarantine', 'discard', '1', '--all', '--yes'], 2, 'Give either the numbers'];
+        yield 'no number' => [['write-buffer:quarantine', 'show', 'first'], 2, 'Groups are named by their numbers'];
         yield 'a file to list' => [['write-buffer:quarantine', '--file=/nowhere.jsonl'], 1, 'There is no file /nowhere.jsonl'];
         yield 'a file to show' => [['write-buffer:quarantine', 'show', '--file=/tmp'], 1, 'There is no file /tmp'];
     }

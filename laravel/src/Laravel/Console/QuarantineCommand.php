@@ -33,6 +33,13 @@ final class QuarantineCommand extends Command
 
     public function handle(Repository $config): int
     {
+        $numbers = (array) $this->argument('numbers');
+        if (preg_grep('/^[1-9]\d*$/D', $numbers, PREG_GREP_INVERT) !== []) {
+            return $this->usage('Groups are named by their numbers, as listed.');
+        }
+        if (in_array($this->argument('action'), ['replay', 'discard'], true) && ($numbers === []) !== (bool) $this->option('all')) {
+            return $this->usage('Give either the numbers of groups, as listed, or --all.');
+        }
         try {
             return match ($this->argument('action')) {
                 'list' => $this->listed($config),

@@ -27,6 +27,9 @@ final class ConfigCheck implements Check
                 yield Finding::fault('config', $error->getMessage());
             }
         }
+        if (BufferSettings::isSync($this->config)) {
+            yield Finding::note('config', 'rows are written at once, without buffer and journal (WRITE_BUFFER_SYNC, or the environment testing)');
+        }
         if ($this->config->get('write-buffer.status.path') !== null && !is_string($this->config->get('write-buffer.status.path'))) {
             yield Finding::fault('config', '`status.path` in config/write-buffer.php is no string; it takes a directory, or null');
         }
