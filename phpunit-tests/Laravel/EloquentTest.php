@@ -102,6 +102,25 @@ final class EloquentTest extends LaravelTestCase
         self::assertNotNull($rows[1]['created_at']);
     }
 
+    /**
+     * @dataProvider buffers
+     */
+    #[DataProvider('buffers')]
+    public function testInsertedRowsBelongToTheGroupThatIsOpen(bool $sync): void
+    {
+        $this->declare(['mode' => 'insert'], $sync);
+        self::thrown(\LogicException::class, static fn () => WriteBuffer::transaction(static function (): void {
+            Position::insertBuffered([['id' => 1, 'size' => '1']]);
+            throw new \LogicException('the group is not committed');
+        }));
+        WriteBuffer::transaction(static function (): void {
+            Position::insertBuffered([['id' => 2, 'size' => '1'], ['id' => 3, 'size' => '1']]);
+            self::thrown(WriteBufferException::class, static fn () => Position::insertBuffered([['id' => 4, 'size' => '1'], ['id' => 5, 'size' => NAN]]));
+        });
+        self::assertSucceeded(WriteBuffer::flush());
+        self::assertEquals([2, 3], array_column(Database::rows('SELECT id FROM wb_positions ORDER BY id'), 'id'));
+    }
+
     /** @return iterable<string, array{array<string, mixed>|null, callable(Position): mixed, string}> */
     public static function mistakes(): iterable
     {

@@ -7,6 +7,7 @@ namespace WriteBuffer\Laravel\Eloquent;
 use Illuminate\Container\Container;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Exception\InvalidRowException;
+use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\Laravel\Buffer;
 use WriteBuffer\Laravel\Contracts\Buffers;
 use WriteBuffer\Sync\Decimal;
@@ -111,7 +112,7 @@ trait BuffersWrites
     }
 
     /**
-     * Inserts rows as one atomic group, with casts and timestamps.
+     * Inserts rows as one atomic group, or as part of the one that is open, with casts and timestamps.
      *
      * @param list<array<string, mixed>> $rows
      * @return int the last row's sequence number
@@ -121,15 +122,26 @@ trait BuffersWrites
         $model = new static();
         $declaration = $model->bufferDeclaration();
         $buffer = $model->buffer();
-        return $buffer->transaction(static function () use ($buffer, $declaration, $rows): int {
+        // All are made and looked at first, so that a wrong one leaves none of them in a group that is open.
+        $made = array_map(static function (array $row) use ($declaration): array {
+            $model = new static();
+            $model->fillForBuffer($row);
+            $made = $model->bufferRow($declaration);
+            $declaration->row($made);
+            return $made;
+        }, $rows);
+        $add = static function () use ($buffer, $declaration, $made): int {
             $sequence = $buffer->sequence();
-            foreach ($rows as $row) {
-                $model = new static();
-                $model->fillForBuffer($row);
-                $sequence = $buffer->add($declaration->name, $model->bufferRow($declaration));
+            foreach ($made as $row) {
+                $sequence = $buffer->add($declaration->name, $row);
             }
             return $sequence;
-        });
+        };
+        try {
+            return $buffer->transaction($add);
+        } catch (TransactionException) {
+            return $add();
+        }
     }
 
     private static function plainAmount(int|float|string $amount): ?string
