@@ -45,7 +45,7 @@ final class ExtensionCheck implements Check
     private static function problemOf(BufferSettings $settings): ?string
     {
         try {
-            $options = $settings->options();
+            $options = $settings->options() + ['name' => $settings->name];
             $buffer = new WriteBuffer(options: (isset($options['journal_dir']) ? ['journal_dir' => __FILE__] : []) + $options);
             $buffer->close();
         } catch (JournalException) {
