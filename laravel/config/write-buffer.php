@@ -25,6 +25,7 @@ return [
         'max_retries' => env('WRITE_BUFFER_MAX_RETRIES'),
         'journal' => env('WRITE_BUFFER_JOURNAL'),
         // Journals, refused rows, and rows that could not be written at the end: on a local disk.
+        // A relative path is one of the application's directory.
         'journal_dir' => env('WRITE_BUFFER_JOURNAL_DIR', storage_path('write-buffer')),
     ],
 
@@ -42,7 +43,7 @@ return [
     // How long each end waits, in ms, for rows to be committed. 0 does not wait, and reports
     // what went wrong in the background; null does nothing.
     'drain' => [
-        'terminating' => 1_000,      // a request, after its response; an artisan command
+        'terminating' => 1_000,      // a request, after its response (Octane's, too); an artisan command
         'looping' => 0,              // each turn of a queue worker
         'job_processed' => 5_000,    // before the next job is taken
         'job_failed' => 5_000,       // also a job that threw and will be tried again

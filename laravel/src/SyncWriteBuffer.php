@@ -12,6 +12,7 @@ use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\Sync\Database;
 use WriteBuffer\Sync\Declarations;
 use WriteBuffer\Sync\Statements;
+use WriteBuffer\Sync\WithoutWriter;
 
 /**
  * A buffer that holds nothing: each row is written at once, through the application's own
@@ -20,6 +21,8 @@ use WriteBuffer\Sync\Statements;
  */
 final class SyncWriteBuffer implements WriteBufferInterface, Countable
 {
+    use WithoutWriter;
+
     private readonly Database $database;
     private readonly Statements $statements;
     private readonly Declarations $tables;
@@ -61,21 +64,6 @@ final class SyncWriteBuffer implements WriteBufferInterface, Countable
         return $this->write($table, fn () => $this->statements->delete($row));
     }
 
-    public function addOrder(int $orderId, array $data): void
-    {
-        $this->add('orders', ['id' => $orderId] + $data);
-    }
-
-    public function addTrade(array $data): void
-    {
-        $this->add('trades', $data);
-    }
-
-    public function addBalanceUpdate(int $userId, string $currency, array $changes): void
-    {
-        $this->add('balances', ['user_id' => $userId, 'currency' => $currency] + $changes);
-    }
-
     /** A transaction of the connection, or a savepoint in the one that is open. */
     public function beginTransaction(): void
     {
@@ -100,21 +88,6 @@ final class SyncWriteBuffer implements WriteBufferInterface, Countable
         $this->written = $this->assertInTransaction();
         $this->before = null;
         $this->database->rollBack();
-    }
-
-    public function transaction(callable $callback): mixed
-    {
-        $this->beginTransaction();
-        try {
-            $result = $callback($this);
-        } catch (\Throwable $error) {
-            if ($this->before !== null) {
-                $this->rollBack();
-            }
-            throw $error;
-        }
-        $this->commit();
-        return $result;
     }
 
     /**
@@ -171,45 +144,9 @@ final class SyncWriteBuffer implements WriteBufferInterface, Countable
         return $this->flush();
     }
 
-    public function shouldFlush(): bool
-    {
-        return false;
-    }
-
-    public function getTimeSinceLastFlush(): float
-    {
-        return 0.0;
-    }
-
-    /** Nothing depends on it: there is nothing to flush. */
-    public function setLastFlushTime(float $timeMs): void
-    {
-    }
-
-    /** @return array<string, mixed> what the native buffer has and a buffer that holds nothing can say */
     public function getStats(): array
     {
-        $tables = array_map(static fn (int $rows): array => [
-            'accepted' => $rows, 'pending' => 0, 'pending_merged' => 0, 'written' => $rows, 'committed' => $rows,
-        ], $this->written);
-        return [
-            'buffer' => ['orders' => 0, 'trades' => 0, 'balances' => 0, 'total' => 0],
-            'config' => ['max_buffer_size' => 1, 'flush_interval_ms' => 0, 'max_retries' => 0],
-            'totals' => [
-                'orders_written' => $this->written['orders'],
-                'trades_written' => $this->written['trades'],
-                'balances_written' => $this->written['balances'],
-                'flushes' => $this->flushes,
-                'avg_flush_duration_ms' => $this->flushes === 0 ? 0.0 : $this->writeMsTotal / $this->flushes,
-            ],
-            'tables' => $tables,
-            'pending' => ['rows' => 0, 'merged' => 0, 'bytes' => 0, 'oldest_ms' => 0.0],
-            'sequence' => $this->sequence(),
-            'committed_sequence' => $this->sequence(),
-            'quarantined' => 0,
-            'failures' => 0,
-            'last_error' => null,
-        ];
+        return $this->stats($this->written, [], $this->flushes, $this->writeMsTotal);
     }
 
     /** Nothing is pending, so nothing is discarded. */

@@ -10,6 +10,7 @@ use PDO;
 use WriteBuffer;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Laravel\Contracts\Buffers;
+use WriteBuffer\Laravel\Extension;
 
 /**
  * Chooses between the buffer that writes at once and the native one.
@@ -52,11 +53,7 @@ final class WriteBufferFactory
         ?int $maxRetries = null,
         array $options = []
     ): WriteBufferInterface {
-        if (!class_exists(WriteBuffer::class, false)) {
-            throw new ConfigurationException(
-                'The write_buffer extension is not loaded: install it, or set WRITE_BUFFER_SYNC=true to write at once.'
-            );
-        }
+        Extension::loaded()->assertUsable();
         $given = ['max_buffer_size' => $maxBufferSize, 'flush_interval_ms' => $flushIntervalMs, 'max_retries' => $maxRetries];
         return new WriteBuffer(options: array_filter($given, static fn (?int $n): bool => $n !== null) + $options + self::configured());
     }
@@ -74,9 +71,11 @@ final class WriteBufferFactory
         return $isBound ? Container::getInstance()->make(Buffers::class) : null;
     }
 
+    /** The application's configuration comes first: once it is cached, .env is not read any more. */
     private static function wantsSync(): bool
     {
-        return filter_var(self::environment('WRITE_BUFFER_SYNC'), FILTER_VALIDATE_BOOL)
+        $configured = self::buffers() === null ? null : Container::getInstance()->make('config')->get('write-buffer.sync');
+        return filter_var($configured ?? self::environment('WRITE_BUFFER_SYNC'), FILTER_VALIDATE_BOOL)
             || self::applicationEnvironment() === 'testing';
     }
 

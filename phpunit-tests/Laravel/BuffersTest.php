@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace WriteBuffer\Tests\Laravel;
 
 use App\Jobs\Act;
+use Illuminate\Contracts\Debug\ExceptionHandler;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use PHPUnit\Framework\Attributes\DataProvider;
@@ -21,6 +22,7 @@ use WriteBuffer\Laravel\Events\RowsQuarantined;
 use WriteBuffer\Laravel\Exceptions\RowsNotWritten;
 use WriteBuffer\Laravel\Extension;
 use WriteBuffer\Laravel\Facades\WriteBuffer;
+use WriteBuffer\SyncWriteBuffer;
 use WriteBuffer\Tests\Laravel\Support\LaravelTestCase;
 use WriteBuffer\Tests\Laravel\Support\Reports;
 use WriteBuffer\Tests\Support\Database;
@@ -249,6 +251,91 @@ final class BuffersTest extends LaravelTestCase
         self::assertEquals([2], array_column(Database::rows('SELECT match_id FROM order_transactions'), 'match_id'));
     }
 
+    public function testAGroupOfTheNativeBufferEndsWithItsJobToo(): void
+    {
+        self::needsExtension();
+        $reports = Reports::of($this->boot(self::LAZY));
+        WriteBuffer::buffer()->native()->beginTransaction();
+        WriteBuffer::add('trades', self::trade(1));
+        Drains::at('job_failed');
+        self::assertStringContainsString('still open at job_failed', $reports->reported[0]->getMessage());
+        // Begun here and committed there, it is not open.
+        WriteBuffer::beginTransaction();
+        WriteBuffer::add('trades', self::trade(2));
+        WriteBuffer::buffer()->native()->commit();
+        Drains::at('job_failed');
+        self::assertCount(1, $reports->reported);
+        self::assertEquals([2], array_column(Database::rows('SELECT match_id FROM order_transactions'), 'match_id'));
+    }
+
+    public function testAReportThatFailsKeepsNoOtherBufferFromItsDrain(): void
+    {
+        self::needsExtension();
+        $app = $this->boot(self::LAZY + ['write-buffer.buffers.other' => [], 'write-buffer.defaults.journal_dir' => $this->newDirectory()]);
+        $handler = new class implements ExceptionHandler {
+            public function report(\Throwable $e)
+            {
+                throw new \RuntimeException('the handler failed', 0, $e);
+            }
+
+            public function shouldReport(\Throwable $e)
+            {
+                return true;
+            }
+
+            public function render($request, \Throwable $e)
+            {
+                throw $e;
+            }
+
+            public function renderForConsole($output, \Throwable $e)
+            {
+                throw $e;
+            }
+        };
+        $app->instance(ExceptionHandler::class, $handler);
+        WriteBuffer::addBalanceUpdate(404, 'usd', ['balance' => '1']);
+        WriteBuffer::buffer('other')->addTrade(self::trade(1));
+        $log = ini_set('error_log', $path = $this->newDirectory());
+        try {
+            Drains::at('job_processed');
+        } finally {
+            ini_set('error_log', (string) $log);
+        }
+        self::assertSame(1, Database::count('order_transactions'));
+        self::assertStringContainsString('the database refused 1 row(s)', (string) file_get_contents($path));
+    }
+
+    public function testABufferThatWasClosedIsOpenedAnew(): void
+    {
+        self::needsExtension();
+        $this->boot(self::LAZY);
+        WriteBuffer::add('trades', self::trade(1));
+        $closed = WriteBuffer::buffer();
+        self::assertSucceeded($closed->close());
+        Drains::at('looping');
+        // As the next job of the same worker does.
+        WriteBuffer::add('trades', self::trade(2));
+        self::assertNotSame($closed, WriteBuffer::buffer());
+        self::assertSucceeded(WriteBuffer::flush());
+        self::assertSame(2, Database::count('order_transactions'));
+    }
+
+    public function testAForkedChildReportsWhatItIsRefusedThoughItsParentWasToo(): void
+    {
+        self::needsExtension();
+        $config = ['write-buffer.defaults.journal_dir' => $this->newDirectory()] + self::LAZY;
+        file_put_contents("{$this->application->directory}/fork.php", '<?php $app = require "bootstrap/app.php";'
+            . ' $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();'
+            . ' $refused = static function (): void { $buffer = WriteBuffer\Laravel\Facades\WriteBuffer::buffer();'
+            . ' $buffer->addBalanceUpdate(404, "usd", ["balance" => "1"]); $native = $buffer->native(); $native->waitFor($native->sequence(), 30000);'
+            . ' WriteBuffer\Laravel\Drains::at("looping"); };'
+            . ' $refused(); $child = pcntl_fork(); if ($child === 0) { $refused(); exit(0); } pcntl_waitpid($child, $status); exit(pcntl_wexitstatus($status));');
+        $process = $this->application->php(['fork.php'], ['TEST_CONFIG' => (string) json_encode($config)]);
+        self::assertSame(0, $process->wait(), $process->getOutput() . $process->getErrorOutput());
+        self::assertSame(2, substr_count($this->application->events(), 'RowsQuarantined default 1'), $this->application->events());
+    }
+
     public function testTheFactoryWritesToTheApplicationsDatabase(): void
     {
         self::needsExtension();
@@ -257,6 +344,22 @@ final class BuffersTest extends LaravelTestCase
         $buffer->addTrade(self::trade(1));
         self::assertSucceeded($buffer->flush());
         self::assertSame([1, 3], [Database::count('order_transactions'), $buffer->getStats()['config']['max_buffer_size']]);
+    }
+
+    public function testTheFactoryKnowsACachedConfiguration(): void
+    {
+        // Without a variable of the environment: .env is not read once the configuration is cached.
+        $this->boot(['write-buffer.sync' => true]);
+        self::assertInstanceOf(SyncWriteBuffer::class, WriteBufferFactory::create());
+    }
+
+    public function testTheSyncBufferRefusesAnotherDriver(): void
+    {
+        $this->boot(['database.connections.main' => ['driver' => 'pgsql', 'host' => 'h', 'database' => 'x']]);
+        foreach ([static fn () => WriteBufferFactory::createSync(), static fn () => new SyncWriteBuffer(DB::connection('main'))] as $make) {
+            $error = self::thrown(ConfigurationException::class, $make);
+            self::assertStringContainsString('has the driver [pgsql], and WriteBuffer writes to mysql, mariadb and sqlite', $error->getMessage());
+        }
     }
 
     /** @return iterable<string, array{array<string, mixed>, string}> */

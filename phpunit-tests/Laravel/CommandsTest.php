@@ -26,6 +26,8 @@ final class CommandsTest extends LaravelTestCase
         yield 'unknown connection' => [['write-buffer.defaults.connection' => 'nowhere']];
         yield 'unknown buffer' => [['write-buffer.default' => 'nowhere']];
         yield 'unsupported driver' => [['database.connections.main' => ['driver' => 'pgsql', 'database' => 'x', 'host' => 'h']]];
+        yield 'paths that are none' => [['write-buffer.defaults.journal_dir' => ['x'], 'write-buffer.status.path' => ['x']]];
+        yield 'buffers that are none' => [['write-buffer.buffers' => ['default' => [], 'spot' => 'x'], 'write-buffer.drain' => 'x']];
         yield 'a directory that cannot be' => [['write-buffer.defaults.journal_dir' => '/proc/nowhere', 'write-buffer.status.path' => '/proc/nowhere']];
     }
 
@@ -53,6 +55,17 @@ final class CommandsTest extends LaravelTestCase
             self::assertSame(1, $process->getExitCode(), $process->getErrorOutput());
             self::assertStringContainsString('install it and add extension=write_buffer to php.ini', preg_replace('/\s+/', ' ', $process->getOutput()));
         }
+    }
+
+    public function testTheOldClassOfAnApplicationIsNotTakenForTheExtension(): void
+    {
+        file_put_contents("{$this->application->directory}/old.php", '<?php class WriteBuffer {} $app = require "bootstrap/app.php";'
+            . ' $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();'
+            . ' foreach ([fn () => WriteBuffer\Laravel\Facades\WriteBuffer::buffer(), fn () => WriteBuffer\WriteBufferFactory::createAsync()] as $use) {'
+            . ' try { $use(); } catch (WriteBuffer\Exception\ConfigurationException $error) { echo $error->getMessage(), "\n"; } }');
+        $process = $this->application->php(['old.php'], ['TEST_CONFIG' => '{"write-buffer.sync":false}'], false);
+        $process->wait();
+        self::assertSame(2, substr_count($process->getOutput(), 'The write_buffer extension is not loaded'), $process->getOutput() . $process->getErrorOutput());
     }
 
     public function testInstallPublishesMigratesAndChecks(): void
@@ -115,6 +128,13 @@ final class CommandsTest extends LaravelTestCase
         yield 'declaration' => [['write-buffer.buffers.default.tables' => ['t' => ['mode' => 'replace']]], 'schema of default', "'mode' is \"replace\""];
         yield 'journal directory' => [['write-buffer.defaults.journal_dir' => '/proc/nowhere'], 'journal_dir of default', 'is not writable for user'];
         yield 'journal file' => [['write-buffer.defaults.journal_dir' => '/etc/passwd'], 'journal_dir of default', '/etc/passwd is no directory'];
+        yield 'no such default' => [['write-buffer.default' => 'spot'], 'config', 'There is no buffer [spot] in config/write-buffer.php; there are: default.'];
+        yield 'no buffers' => [['write-buffer.buffers' => 'x'], 'config', 'There is no buffer [default] in config/write-buffer.php; there are: none.'];
+        yield 'a buffer that is none' => [['write-buffer.buffers.spot' => null], 'config', 'Buffer [spot] in config/write-buffer.php is null; it takes an array'];
+        yield 'a name that is none' => [['write-buffer.defaults.connection' => ['main']], 'config', '`connection` of buffer [default] in config/write-buffer.php is array; it takes a string.'];
+        yield 'status path' => [['write-buffer.status.path' => ['x']], 'config', '`status.path`'];
+        yield 'drain' => [['write-buffer.drain.job_failed' => '5s'], 'config', '`drain.job_failed` in config/write-buffer.php is "5s"; it takes ms'];
+        yield 'a stop timeout with a unit' => [['write-buffer.stop_timeout' => '30s'], 'stop timeout', 'WRITE_BUFFER_STOP_TIMEOUT is "30s"; set it to a number of seconds'];
         yield 'stop timeout' => [['write-buffer.stop_timeout' => 10], 'stop timeout', 'may take 15000 ms (drain.worker_stopping and drain_timeout_ms), and is killed after 10 s'];
         yield 'stop timeout by the buffer' => [['write-buffer.stop_timeout' => 10, 'write-buffer.defaults.drain_timeout_ms' => 60_000], 'stop timeout', '65000 ms'];
         yield 'retry_after' => [['queue.connections.database.retry_after' => 65], 'queue database', 'is given to another worker after 65 s; raise retry_after'];
@@ -123,6 +143,7 @@ final class CommandsTest extends LaravelTestCase
             'queue database',
             'a job that times out after 85 s drains for up to 11 s',
         ];
+        yield 'block_for by the environment' => [['queue.connections.redis' => ['driver' => 'redis', 'block_for' => '0']], 'queue redis', 'block_for is 0'];
         yield 'block_for' => [['queue.connections.redis' => ['driver' => 'redis', 'block_for' => 0]], 'queue redis', 'block_for is 0'];
     }
 
@@ -138,6 +159,97 @@ final class CommandsTest extends LaravelTestCase
         self::assertStringContainsString($expected, implode("\n", array_column($faults, 'text')), (string) json_encode($findings));
         self::assertStringNotContainsString('hunter2', (string) json_encode($findings));
         self::assertSame(1, $code);
+    }
+
+    /** @return iterable<string, array{array<string, mixed>, string}> */
+    public static function wrongOptions(): iterable
+    {
+        yield 'journal' => [['write-buffer.defaults.journal' => 'proces'], 'Option "journal" is "proces"'];
+        yield 'journal without a place' => [['write-buffer.defaults.journal' => 'process', 'write-buffer.defaults.journal_dir' => ''], 'which needs a place'];
+        yield 'name' => [['write-buffer.buffers' => ['default' => [], 'a b' => []]], 'Option "name" is "a b"'];
+        yield 'session' => [['write-buffer.defaults.session' => 'x'], 'Option "session" is "x"; it takes an array.'];
+        yield 'table' => [
+            ['write-buffer.buffers.default.tables' => ['trades' => ['table' => ['a']]], 'database.connections.main.prefix' => 'wb_'],
+            "Table \"trades\": 'table' is",
+        ];
+    }
+
+    /**
+     * @dataProvider wrongOptions
+     * @param array<string, mixed> $config
+     */
+    #[DataProvider('wrongOptions')]
+    public function testTheDoctorHasTheExtensionLookAtEveryOption(array $config, string $expected): void
+    {
+        self::needsExtension();
+        [$code, $findings] = $this->doctor($config);
+        self::assertStringContainsString($expected, implode("\n", array_column(array_filter($findings, static fn (array $f): bool => str_starts_with($f['subject'], 'options of ')), 'text')));
+        self::assertSame(1, $code);
+    }
+
+    public function testTheDoctorOpensNoJournal(): void
+    {
+        self::needsExtension();
+        $directory = $this->newDirectory();
+        [, $findings] = $this->doctor(['write-buffer.defaults.journal' => 'process', 'write-buffer.defaults.journal_dir' => $directory]);
+        self::assertContains(['level' => 'ok', 'subject' => 'options of default', 'text' => 'accepted by the extension'], $findings);
+        self::assertDirectoryDoesNotExist($directory);
+    }
+
+    public function testTheDoctorDoesNotAskForTheExtensionWhereRowsAreWrittenAtOnce(): void
+    {
+        $this->boot(['write-buffer.sync' => true])->instance(Extension::class, new Extension(null));
+        Artisan::call('write-buffer:doctor', ['--json' => true]);
+        $found = json_decode(Artisan::output(), true)['findings'];
+        self::assertSame(['note'], array_column(array_filter($found, static fn (array $f): bool => $f['subject'] === 'extension'), 'level'));
+        self::assertStringContainsString('rows are written at once', (string) json_encode($found));
+    }
+
+    /** @return iterable<string, array{list<string>, int, string}> */
+    public static function wrongArguments(): iterable
+    {
+        yield 'timeout' => [['write-buffer:flush', '--timeout=1m'], 2, '--timeout is "1m"; it takes a number of seconds.'];
+        yield 'negative timeout' => [['write-buffer:flush', '--timeout=-1'], 2, '--timeout is "-1"'];
+        yield 'watch' => [['write-buffer:status', '--watch=often'], 2, '--watch is "often"; it takes a number of seconds.'];
+        yield 'neither numbers nor all' => [['write-buffer:quarantine', 'replay'], 2, 'Give either the numbers of groups, as listed, or --all.'];
+        yield 'numbers and all' => [['write-buffer:quarantine', 'discard', '1', '--all', '--yes'], 2, 'Give either the numbers'];
+        yield 'no number' => [['write-buffer:quarantine', 'show', 'first'], 2, 'Groups are named by their numbers'];
+        yield 'a file to list' => [['write-buffer:quarantine', '--file=/nowhere.jsonl'], 1, 'There is no file /nowhere.jsonl'];
+        yield 'a file to show' => [['write-buffer:quarantine', 'show', '--file=/tmp'], 1, 'There is no file /tmp'];
+    }
+
+    /**
+     * @dataProvider wrongArguments
+     * @param list<string> $arguments
+     */
+    #[DataProvider('wrongArguments')]
+    public function testAWrongArgumentIsSaid(array $arguments, int $code, string $expected): void
+    {
+        $process = $this->application->artisan($arguments);
+        self::assertSame($code, $process->getExitCode(), $process->getOutput());
+        self::assertStringContainsString($expected, $process->getOutput());
+    }
+
+    public function testWithoutDirectoriesThereIsNothingToShow(): void
+    {
+        $this->boot(['write-buffer.defaults.journal_dir' => null, 'write-buffer.status.path' => null]);
+        self::assertSame([0, 0], [Artisan::call('write-buffer:quarantine'), Artisan::call('write-buffer:status')]);
+        self::assertStringContainsString('No process of this host', Artisan::output());
+    }
+
+    public function testAFileThatIsNamedIsListedOnce(): void
+    {
+        $file = $this->newDirectory();
+        file_put_contents($file, "not json\n");
+        $this->boot(['write-buffer.buffers.spot' => []]);
+        self::assertSame(1, Artisan::call('write-buffer:quarantine', ['--file' => $file]));
+        self::assertSame(1, substr_count(Artisan::output(), 'this line cannot be read'));
+    }
+
+    public function testAJournalDirectoryIsTheApplicationsWhereverAProcessRuns(): void
+    {
+        $this->boot(['write-buffer.defaults.journal_dir' => 'storage/journals']);
+        self::assertSame("{$this->application->directory}/storage/journals", WriteBuffer::settings()->options()['journal_dir']);
     }
 
     public function testTheDoctorFindsAMissingMigrationRightsAndALaxConnection(): void

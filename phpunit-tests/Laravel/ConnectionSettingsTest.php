@@ -35,11 +35,16 @@ final class ConnectionSettingsTest extends LaravelTestCase
         yield 'a url' => [['driver' => 'mysql', 'url' => 'mysql://u:p%40@h:3307/d'], 'mysql://u:p%40@h:3307/d'];
         yield 'a url over parts' => [['url' => 'mysql://other/d'] + self::MYSQL, 'mysql://app:secret@other:3306/d'];
         yield 'a socket' => [['unix_socket' => '/run/my sql.sock'] + self::MYSQL, 'mysql://app:secret@db:3306/spot?socket=%2Frun%2Fmy%20sql.sock'];
+        yield 'a socket and no host' => [['host' => null, 'unix_socket' => '/s'] + self::MYSQL, 'mysql://app:secret@/spot?socket=%2Fs'];
         yield 'write host' => [['read' => ['host' => 'r'], 'write' => ['host' => 'w']] + self::MYSQL, 'mysql://app:secret@w:3306/spot'];
         yield 'write hosts' => [['read' => ['host' => ['r']], 'write' => ['host' => ['w1', 'w2']]] + self::MYSQL, 'mysql://app:secret@w1:3306,w2:3306/spot'];
-        yield 'write sides' => [
-            ['read' => [['host' => 'r']], 'write' => [['host' => 'w1', 'username' => 'writer'], ['host' => 'w2', 'port' => 3307]]] + self::MYSQL,
+        yield 'write sides of one user' => [
+            ['read' => [['host' => 'r']], 'write' => [['host' => 'w1', 'username' => 'writer'], ['host' => 'w2', 'port' => 3307, 'username' => 'writer']]] + self::MYSQL,
             'mysql://writer:secret@w1:3306,w2:3307/spot',
+        ];
+        yield 'write sides' => [
+            ['read' => [['host' => 'r']], 'write' => [['host' => 'w1'], ['host' => 'w2', 'port' => 3307]]] + self::MYSQL,
+            'mysql://app:secret@w1:3306,w2:3307/spot',
         ];
         yield 'write without read' => [['write' => ['host' => 'w']] + self::MYSQL, 'mysql://app:secret@db:3306/spot'];
         yield 'sticky read' => [['read' => ['host' => 'r'], 'write' => [], 'sticky' => true] + self::MYSQL, 'mysql://app:secret@db:3306/spot'];
@@ -82,6 +87,7 @@ final class ConnectionSettingsTest extends LaravelTestCase
         yield 'not strict: the writer is' => [['strict' => false] + self::MYSQL, ['sql_mode' => 'NO_ENGINE_SUBSTITUTION,STRICT_TRANS_TABLES']];
         yield 'modes' => [['modes' => ['STRICT_ALL_TABLES', 'NO_ZERO_DATE'], 'strict' => false] + self::MYSQL, ['sql_mode' => 'STRICT_ALL_TABLES,NO_ZERO_DATE']];
         yield 'lax modes' => [['modes' => ['NO_ZERO_DATE']] + self::MYSQL, ['sql_mode' => 'NO_ZERO_DATE,STRICT_TRANS_TABLES']];
+        yield 'small letters' => [['modes' => ['strict_trans_tables']] + self::MYSQL, ['sql_mode' => 'strict_trans_tables']];
         yield 'no modes' => [['modes' => []] + self::MYSQL, ['sql_mode' => 'STRICT_TRANS_TABLES']];
         yield 'timezone' => [['timezone' => '+02:00'] + self::MYSQL, ['time_zone' => '+02:00']];
         yield 'isolation' => [['isolation_level' => 'REPEATABLE READ'] + self::MYSQL, ['transaction_isolation' => 'REPEATABLE READ']];
@@ -91,6 +97,10 @@ final class ConnectionSettingsTest extends LaravelTestCase
         yield 'sqlite pragmas' => [
             ['driver' => 'sqlite', 'database' => '/x', 'foreign_key_constraints' => true, 'busy_timeout' => 5, 'journal_mode' => 'wal', 'synchronous' => null],
             ['foreign_keys' => true, 'busy_timeout' => 5, 'journal_mode' => 'wal'],
+        ];
+        yield 'other sqlite pragmas' => [
+            ['driver' => 'sqlite', 'database' => '/x', 'busy_timeout' => 5, 'pragmas' => ['cache_size' => -2000, 'foreign_keys' => 1, 'busy_timeout' => 6]],
+            ['cache_size' => -2000, 'foreign_keys' => true, 'busy_timeout' => 5],
         ];
     }
 
@@ -123,6 +133,12 @@ final class ConnectionSettingsTest extends LaravelTestCase
         yield 'memory' => [['driver' => 'sqlite', 'database' => ':memory:'], 'WRITE_BUFFER_SYNC=true'];
         yield 'a file that is not there' => [['driver' => 'sqlite', 'database' => 'no/such.db'], 'give an absolute path'];
         yield 'no database' => [['database' => ''] + self::MYSQL, 'names no database'];
+        yield 'no host' => [['host' => ''] + self::MYSQL, 'names no host to write to: set `host`'];
+        yield 'no write host' => [['read' => ['host' => 'r'], 'write' => ['host' => []]] + self::MYSQL, 'names no host to write to'];
+        yield 'write sides of two users' => [
+            ['read' => [], 'write' => [['host' => 'a'], ['host' => 'b', 'username' => 'other', 'password' => 'secret']]] + self::MYSQL,
+            'Connection [c] has write sides that differ in more than host and port',
+        ];
         yield 'latin1' => [['charset' => 'latin1'] + self::MYSQL, 'set `charset` to utf8mb4'];
         yield 'cipher' => [['options' => [self::SSL_CIPHER => 'AES']] + self::MYSQL, 'MYSQL_ATTR_SSL_CIPHER, which cannot be passed on'];
     }

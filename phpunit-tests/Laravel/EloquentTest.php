@@ -102,6 +102,25 @@ final class EloquentTest extends LaravelTestCase
         self::assertNotNull($rows[1]['created_at']);
     }
 
+    /**
+     * @dataProvider buffers
+     */
+    #[DataProvider('buffers')]
+    public function testInsertedRowsBelongToTheGroupThatIsOpen(bool $sync): void
+    {
+        $this->declare(['mode' => 'insert'], $sync);
+        self::thrown(\LogicException::class, static fn () => WriteBuffer::transaction(static function (): void {
+            Position::insertBuffered([['id' => 1, 'size' => '1']]);
+            throw new \LogicException('the group is not committed');
+        }));
+        WriteBuffer::transaction(static function (): void {
+            Position::insertBuffered([['id' => 2, 'size' => '1'], ['id' => 3, 'size' => '1']]);
+            self::thrown(WriteBufferException::class, static fn () => Position::insertBuffered([['id' => 4, 'size' => '1'], ['id' => 5, 'size' => NAN]]));
+        });
+        self::assertSucceeded(WriteBuffer::flush());
+        self::assertEquals([2, 3], array_column(Database::rows('SELECT id FROM wb_positions ORDER BY id'), 'id'));
+    }
+
     /** @return iterable<string, array{array<string, mixed>|null, callable(Position): mixed, string}> */
     public static function mistakes(): iterable
     {
@@ -112,6 +131,9 @@ final class EloquentTest extends LaravelTestCase
         yield 'another key' => [$upsert, static fn (Position $p) => $p->fill(['id' => 2])->saveBuffered(), 'the key of a row that exists has changed'];
         yield 'another connection' => [$upsert, static fn (Position $p) => $p->setConnection('queue')->fill(['status' => 'x'])->saveBuffered(), 'uses the connection [queue]'];
         yield 'no amount' => [['delta' => 'size', 'mode' => 'delta'] + $upsert, static fn (Position $p) => $p->incrementBuffered('size', 'many'), 'is no amount'];
+        // As a file without strict_types calls it: PHP makes an int 2 of the float.
+        yield 'a float' => [['delta' => 'size', 'mode' => 'delta'] + $upsert, static fn (Position $p) => call_user_func([$p, 'incrementBuffered'], 'size', 2.5), 'the float "2.5" is no amount'];
+        yield 'a float less' => [['delta' => 'size', 'mode' => 'delta'] + $upsert, static fn (Position $p) => call_user_func([$p, 'decrementBuffered'], 'size', 2.0), 'the float "2" is no amount'];
         yield 'no amount less' => [['delta' => 'size', 'mode' => 'delta'] + $upsert, static fn (Position $p) => $p->decrementBuffered('size', ''), 'is no amount'];
         yield 'no key' => [$upsert, static fn () => (new Position(['size' => 1]))->saveBuffered(), 'no key'];
     }
@@ -129,6 +151,19 @@ final class EloquentTest extends LaravelTestCase
         $position = Position::query()->findOrFail(1);
         $error = self::thrown(WriteBufferException::class, static fn () => $act($position));
         self::assertStringContainsString($expected, $error->getMessage());
+        self::assertSame(1, Database::count('wb_positions'));
+    }
+
+    public function testARowWhoseKeyTheDatabaseMakesIsAddedOnce(): void
+    {
+        $this->declare(['mode' => 'insert'], true);
+        Database::create('wb_positions', 'id ' . (Database::isSqlite() ? 'INTEGER PRIMARY KEY' : 'INT PRIMARY KEY AUTO_INCREMENT')
+            . ', size VARCHAR(20), created_at VARCHAR(30), updated_at VARCHAR(30)');
+        $position = new Position(['size' => '1']);
+        $position->saveBuffered();
+        $position->size = '2';
+        $error = self::thrown(InvalidRowException::class, static fn () => $position->saveBuffered());
+        self::assertStringContainsString('was added before', $error->getMessage());
         self::assertSame(1, Database::count('wb_positions'));
     }
 

@@ -4,12 +4,14 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Tests\Laravel;
 
+use Illuminate\Support\Facades\Event;
 use PHPUnit\Framework\AssertionFailedError;
 use PHPUnit\Framework\Attributes\DataProvider;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Exception\InvalidRowException;
 use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\Laravel\Drains;
+use WriteBuffer\Laravel\Events\BatchCommitted;
 use WriteBuffer\Laravel\Facades\WriteBuffer;
 use WriteBuffer\Tests\Laravel\Support\LaravelTestCase;
 use WriteBuffer\Tests\Laravel\Support\Reports;
@@ -47,6 +49,36 @@ final class FakeTest extends LaravelTestCase
         WriteBuffer::assertFlushed();
         WriteBuffer::assertFlushed('default');
         self::assertSame(0, Database::count('order_transactions'));
+    }
+
+    public function testAmountsAreComparedExactly(): void
+    {
+        $this->boot(self::TABLES);
+        WriteBuffer::fake();
+        WriteBuffer::addTrade(['match_id' => 1, 'price' => '0.1', 'quantity' => '100000000000000000001', 'note' => '']);
+        foreach ([['price' => '0.10'], ['match_id' => '1'], ['quantity' => '100000000000000000001']] as $same) {
+            WriteBuffer::assertAdded('trades', $same);
+        }
+        foreach ([['price' => '0.10000000000000000001'], ['quantity' => '100000000000000000002'], ['note' => null], ['nothing' => null]] as $other) {
+            WriteBuffer::assertNotAdded('trades', $other);
+        }
+    }
+
+    public function testItsFiguresAreWhereTheOthersHaveThem(): void
+    {
+        $this->boot(self::TABLES);
+        WriteBuffer::fake();
+        Event::fake();
+        WriteBuffer::addOrder(5, ['status' => 'new']);
+        WriteBuffer::flush();
+        // Nothing was committed.
+        Event::assertNotDispatched(BatchCommitted::class);
+        WriteBuffer::addOrder(6, ['status' => 'new']);
+        WriteBuffer::add('sums', ['a' => 1, 'b' => 2, 'n' => 3]);
+        $stats = WriteBuffer::getStats();
+        self::assertSame(['orders' => 1, 'trades' => 0, 'balances' => 0, 'total' => 2], $stats['buffer']);
+        self::assertSame([2, 1, 0], [$stats['tables']['orders']['accepted'], $stats['totals']['orders_written'], $stats['tables']['sums']['committed']]);
+        self::assertSame([3, 1, 2], [$stats['sequence'], $stats['committed_sequence'], $stats['pending']['rows']]);
     }
 
     /** @return iterable<string, array{callable(): void}> */

@@ -16,9 +16,8 @@ final class About
     {
         $config = Container::getInstance()->make('config');
         $facts = ['Extension' => Container::getInstance()->make(Extension::class)->version ?? 'not loaded'];
-        foreach (BufferSettings::names($config) as $name) {
-            $settings = BufferSettings::of($name, $config);
-            $facts["Buffer $name"] = $settings->connectionName() . ', journal ' . ($settings->option('journal') ?? 'as in php.ini');
+        foreach (BufferSettings::readable($config) as $settings) {
+            $facts["Buffer $settings->name"] = $settings->connectionName() . ', journal ' . ($settings->option('journal') ?? 'as in php.ini');
         }
         return $facts;
     }

@@ -9,9 +9,11 @@ use Illuminate\Container\Container;
 use WriteBuffer;
 use WriteBuffer\Exception\BufferFullException;
 use WriteBuffer\Exception\ConfigurationException;
+use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\FlushResult;
 use WriteBuffer\Laravel\Exceptions\RowsNotWritten;
 use WriteBuffer\Laravel\Testing\RecordingBuffer;
+use WriteBuffer\Sync\OrdersTradesBalances;
 use WriteBuffer\SyncWriteBuffer;
 use WriteBuffer\WriteBufferInterface;
 
@@ -23,9 +25,12 @@ use WriteBuffer\WriteBufferInterface;
  */
 final class Buffer implements WriteBufferInterface, Countable
 {
-    private bool $inTransaction = false;
+    use OrdersTradesBalances;
+
+    private bool $closed = false;
     private int $settled;
-    private readonly Watch $watch;
+    /** Null: of the fake nothing is heard. */
+    private readonly ?Watch $watch;
 
     public function __construct(
         public readonly string $name,
@@ -33,7 +38,11 @@ final class Buffer implements WriteBufferInterface, Countable
         private readonly ?string $connection = null,
     ) {
         $this->settled = $inner->committedSequence();
-        $this->watch = $inner instanceof WriteBuffer ? Watch::ofProcess($name) : new Watch($name);
+        $this->watch = match (true) {
+            $inner instanceof WriteBuffer => Watch::ofProcess($name),
+            $inner instanceof SyncWriteBuffer => new Watch($name),
+            default => null,
+        };
     }
 
     /**
@@ -69,41 +78,22 @@ final class Buffer implements WriteBufferInterface, Countable
         }
     }
 
-    public function addOrder(int $orderId, array $data): void
-    {
-        $this->add('orders', ['id' => $orderId] + $data);
-    }
-
-    public function addTrade(array $data): void
-    {
-        $this->add('trades', $data);
-    }
-
-    public function addBalanceUpdate(int $userId, string $currency, array $changes): void
-    {
-        $this->add('balances', ['user_id' => $userId, 'currency' => $currency] + $changes);
-    }
-
     public function beginTransaction(): void
     {
         $this->inner->beginTransaction();
-        $this->inTransaction = true;
     }
 
     public function commit(): int
     {
         try {
-            $sequence = $this->inner->commit();
+            return $this->inner->commit();
         } catch (BufferFullException $full) {
             throw $this->full($full);
         }
-        $this->inTransaction = false;
-        return $sequence;
     }
 
     public function rollBack(): void
     {
-        $this->inTransaction = false;
         $this->inner->rollBack();
     }
 
@@ -159,10 +149,16 @@ final class Buffer implements WriteBufferInterface, Countable
 
     public function close(?int $timeoutMs = null): FlushResult
     {
-        $this->inTransaction = false;
+        $this->closed = true;
         $result = $this->seen($this->inner->close($timeoutMs));
-        $this->watch->forget();
+        $this->watch?->forget();
         return $result;
+    }
+
+    /** Whoever asks for the buffer of that name from now on is given a new one. */
+    public function isClosed(): bool
+    {
+        return $this->closed;
     }
 
     public function shouldFlush(): bool
@@ -209,22 +205,25 @@ final class Buffer implements WriteBufferInterface, Countable
         if ($timeoutMs > 0 && $this->inner->count() > 0) {
             $this->flush($timeoutMs);
         } else {
-            $this->watch->look($this->getStats());
+            $this->watch?->look($this->getStats());
         }
     }
 
     /** A group that nobody can commit any more must not become part of the next job. */
     public function rollBackForgotten(string $at): void
     {
-        if ($this->inTransaction) {
-            $this->rollBack();
-            $this->watch->report(RowsNotWritten::rolledBack($this->name, $at));
+        try {
+            $this->inner->rollBack();
+        } catch (TransactionException) {
+            // As it should be: none is open.
+            return;
         }
+        Watch::report(RowsNotWritten::rolledBack($this->name, $at));
     }
 
     private function seen(FlushResult $result): FlushResult
     {
-        $this->watch->look($this->getStats(), $result);
+        $this->watch?->look($this->getStats(), $result);
         $this->markConnection();
         return $result;
     }
@@ -241,7 +240,7 @@ final class Buffer implements WriteBufferInterface, Countable
 
     private function full(BufferFullException $full): BufferFullException
     {
-        $this->watch->isFull($full);
+        $this->watch?->isFull($full);
         return $full;
     }
 }

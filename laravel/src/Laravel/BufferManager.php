@@ -27,7 +27,10 @@ final class BufferManager implements Buffers
     public function buffer(?string $name = null): Buffer
     {
         $name ??= BufferSettings::defaultName(self::config());
-        return $this->opened[$name] ??= $this->open($this->settings($name));
+        if (($this->opened[$name] ?? null)?->isClosed() ?? true) {
+            $this->opened[$name] = $this->open($this->settings($name));
+        }
+        return $this->opened[$name];
     }
 
     public function opened(): array
@@ -59,7 +62,7 @@ final class BufferManager implements Buffers
 
     private function open(BufferSettings $settings): Buffer
     {
-        if ($this->isSync()) {
+        if (BufferSettings::isSync(self::config())) {
             $database = Container::getInstance()->make('db')->connection($settings->connection()->name);
             return new Buffer($settings->name, new SyncWriteBuffer($database, $settings->tables()));
         }
@@ -79,14 +82,6 @@ final class BufferManager implements Buffers
             (new Buffer($name, WriteBuffer::open($name)))->close();
             return WriteBuffer::open($name, $options);
         }
-    }
-
-    private function isSync(): bool
-    {
-        $sync = self::config()->get('write-buffer.sync');
-        return $sync === null || $sync === ''
-            ? Container::getInstance()->make('env') === 'testing'
-            : filter_var($sync, FILTER_VALIDATE_BOOL);
     }
 
     private static function config(): Repository

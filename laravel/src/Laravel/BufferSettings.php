@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Laravel;
 
+use Illuminate\Container\Container;
 use Illuminate\Contracts\Config\Repository;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Laravel\Database\ConnectionSettings;
@@ -28,14 +29,26 @@ final class BufferSettings
     public static function of(?string $name, Repository $config): self
     {
         $name ??= self::defaultName($config);
-        $buffers = (array) $config->get('write-buffer.buffers', []);
-        if (!is_array($buffers[$name] ?? null)) {
+        $buffers = self::buffers($config);
+        if (!array_key_exists($name, $buffers)) {
             throw new ConfigurationException(
-                "There is no buffer [$name] in config/write-buffer.php; there are: " . implode(', ', array_keys($buffers))
+                "There is no buffer [$name] in config/write-buffer.php; there are: " . (implode(', ', array_keys($buffers)) ?: 'none')
                 . '. Add it to `buffers`, or name another one (WRITE_BUFFER_NAME is the default).'
             );
         }
-        return new self($name, $buffers[$name] + (array) $config->get('write-buffer.defaults', []), $config);
+        $settings = $buffers[$name];
+        if (!is_array($settings)) {
+            throw new ConfigurationException(
+                "Buffer [$name] in config/write-buffer.php is " . get_debug_type($settings) . '; it takes an array, and [] for nothing but the defaults.'
+            );
+        }
+        $settings += (array) $config->get('write-buffer.defaults', []);
+        foreach (['connection', 'dsn', 'journal', 'journal_dir'] as $text) {
+            if (!is_string($settings[$text] ?? '')) {
+                throw new ConfigurationException("`$text` of buffer [$name] in config/write-buffer.php is " . get_debug_type($settings[$text]) . '; it takes a string.');
+            }
+        }
+        return new self($name, $settings, $config);
     }
 
     public static function defaultName(Repository $config): string
@@ -43,10 +56,37 @@ final class BufferSettings
         return (string) ($config->get('write-buffer.default') ?: 'default');
     }
 
+    /** Whether rows are written at once: as configured, else in the environment `testing`. */
+    public static function isSync(Repository $config): bool
+    {
+        $sync = $config->get('write-buffer.sync');
+        return $sync === null || $sync === ''
+            ? Container::getInstance()->make('env') === 'testing'
+            : filter_var($sync, FILTER_VALIDATE_BOOL);
+    }
+
     /** @return list<string> */
     public static function names(Repository $config): array
     {
-        return array_map('strval', array_keys((array) $config->get('write-buffer.buffers', [])));
+        return array_map('strval', array_keys(self::buffers($config)));
+    }
+
+    /**
+     * Those that can be read; what is wrong with the others is said where one is asked for by name.
+     *
+     * @return list<self>
+     */
+    public static function readable(Repository $config): array
+    {
+        $readable = [];
+        foreach (self::names($config) as $name) {
+            try {
+                $readable[] = self::of($name, $config);
+            } catch (ConfigurationException) {
+                continue;
+            }
+        }
+        return $readable;
     }
 
     public function connectionName(): string
@@ -78,10 +118,15 @@ final class BufferSettings
         return (array) ($this->settings['tables'] ?? []);
     }
 
+    /** A relative one is the application's: FPM and artisan run in different directories. */
     public function journalDirectory(): ?string
     {
         $directory = (string) ($this->settings['journal_dir'] ?? '');
-        return $directory === '' ? null : $directory;
+        return match (true) {
+            $directory === '' => null,
+            str_starts_with($directory, '/') => $directory,
+            default => base_path($directory),
+        };
     }
 
     /** An option as it was configured; null: the extension's default. */
@@ -98,16 +143,25 @@ final class BufferSettings
      */
     public function options(): array
     {
-        $options = array_filter(array_diff_key($this->settings, ['connection' => 0]), static fn (mixed $v): bool => $v !== null && $v !== '');
+        $options = ['journal_dir' => $this->journalDirectory()] + array_diff_key($this->settings, ['connection' => 0]);
+        $options = array_filter($options, static fn (mixed $v): bool => $v !== null && $v !== '');
         $connection = $this->hasConnection() ? $this->connection() : null;
         if ($connection !== null && !isset($options['dsn'])) {
             $options['dsn'] = $connection->dsn();
-            $options['session'] = ($options['session'] ?? []) + $connection->session();
+            $session = $options['session'] ?? [];
+            $options['session'] = is_array($session) ? $session + $connection->session() : $session;
             $timeoutMs = $connection->connectTimeoutMs();
             $options += $timeoutMs === null ? [] : ['connect_timeout_ms' => $timeoutMs];
         }
         $options['tables'] = $this->prefixed($connection?->prefix() ?? '');
         return $options;
+    }
+
+    /** @return array<mixed> */
+    private static function buffers(Repository $config): array
+    {
+        $buffers = $config->get('write-buffer.buffers', []);
+        return is_array($buffers) ? $buffers : [];
     }
 
     /**
@@ -126,8 +180,10 @@ final class BufferSettings
             return $tables;
         }
         foreach ($tables as $name => $table) {
-            if (is_array($table)) {
-                $tables[$name]['table'] = $prefix . ($table['table'] ?? Declarations::PREDECLARED[$name]['table'] ?? $name);
+            $target = is_array($table) ? $table['table'] ?? Declarations::PREDECLARED[$name]['table'] ?? $name : null;
+            // What is wrong with the others the extension says.
+            if (is_string($target)) {
+                $tables[$name]['table'] = $prefix . $target;
             }
         }
         foreach (array_diff_key(Declarations::PREDECLARED, $tables) as $name => $table) {

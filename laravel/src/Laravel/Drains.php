@@ -5,7 +5,6 @@ declare(strict_types=1);
 namespace WriteBuffer\Laravel;
 
 use Illuminate\Container\Container;
-use Illuminate\Contracts\Debug\ExceptionHandler;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Queue\Jobs\SyncJob;
 use Throwable;
@@ -51,21 +50,19 @@ final class Drains
     /** A drain never throws: what it is called from must go on. */
     public static function at(string $at): void
     {
-        $app = Container::getInstance();
-        try {
+        self::guarded(static function () use ($at): void {
+            $app = Container::getInstance();
             $wait = $app->make('config')->get("write-buffer.drain.$at");
             $opened = $app->make(Buffers::class)->opened();
             if ($wait === null || $wait === false || $opened === []) {
                 return;
             }
             foreach (in_array($at, self::ENDS, true) ? $opened : [] as $buffer) {
-                $buffer->rollBackForgotten($at);
+                self::guarded(static fn () => $buffer->rollBackForgotten($at));
             }
             self::drain($opened, (int) $wait);
             $app->make(Board::class)->publish($opened, now: in_array($at, ['worker_stopping', 'octane_stopping'], true));
-        } catch (Throwable $error) {
-            $app->make(ExceptionHandler::class)->report($error);
-        }
+        });
     }
 
     /**
@@ -77,11 +74,21 @@ final class Drains
     {
         $deadline = hrtime(true) / 1e6 + $timeoutMs;
         foreach ($timeoutMs > 0 && count($buffers) > 1 ? $buffers : [] as $buffer) {
-            $buffer->nudge();
+            self::guarded(static fn () => $buffer->nudge());
         }
         foreach ($buffers as $buffer) {
             // One that the time ran out for is still asked for what it has done.
-            $buffer->drain($timeoutMs > 0 ? max(1, (int) ($deadline - hrtime(true) / 1e6)) : 0);
+            self::guarded(static fn () => $buffer->drain($timeoutMs > 0 ? max(1, (int) ($deadline - hrtime(true) / 1e6)) : 0));
+        }
+    }
+
+    /** What goes wrong with one buffer is no reason to forget the others. */
+    private static function guarded(callable $act): void
+    {
+        try {
+            $act();
+        } catch (Throwable $error) {
+            Watch::report($error);
         }
     }
 }

@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Laravel;
 
-use WriteBuffer;
 use WriteBuffer\Exception\ConfigurationException;
 
 /**
@@ -22,7 +21,8 @@ final class Extension
 
     public static function loaded(): self
     {
-        return new self(class_exists(WriteBuffer::class, false) ? (string) phpversion('write_buffer') : null);
+        // Not by the class: an application may still have one of its own.
+        return new self(phpversion('write_buffer') ?: null);
     }
 
     /** Why the native buffer cannot be used; null: it can. */

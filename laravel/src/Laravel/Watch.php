@@ -30,11 +30,14 @@ final class Watch
     private string $reported = '';
     private float $reportedAt = 0.0;
 
+    private int $pid;
+
     /** @var array<string, self> of named buffers, which outlive the request and its objects */
     private static array $ofProcess = [];
 
     public function __construct(private readonly string $buffer)
     {
+        $this->pid = (int) getmypid();
     }
 
     /** What a native buffer's writer did between two requests is news for the second. */
@@ -56,9 +59,9 @@ final class Watch
     public function look(array $stats, ?FlushResult $result = null): void
     {
         [$committed, $quarantined, $failures] = self::counters($stats);
-        if ($committed < $this->committed) {
-            // A forked child's buffer is a fresh one.
-            [$this->committed, $this->quarantined, $this->failures] = [0, 0, 0];
+        if ($this->pid !== getmypid()) {
+            // A forked child's buffer is a fresh one, whose figures may be those of its parent by chance.
+            [$this->pid, $this->committed, $this->quarantined, $this->failures] = [(int) getmypid(), 0, 0, 0];
         }
         $pending = (int) ($result?->getPending() ?? $stats['pending']['rows'] ?? 0);
         if ($committed > $this->committed) {
@@ -68,7 +71,7 @@ final class Watch
         if ($refused > 0) {
             $reasons = $result?->getErrors() ?? array_filter([$stats['last_error'] ?? null]);
             $this->dispatch(new RowsQuarantined($this->buffer, $refused, $reasons));
-            $this->report(RowsNotWritten::quarantined($this->buffer, $refused, $reasons));
+            self::report(RowsNotWritten::quarantined($this->buffer, $refused, $reasons));
         }
         $isIncomplete = $result !== null && !$result->isSuccess() && ($pending > 0 || $refused <= 0);
         if ($failures > $this->failures || $isIncomplete) {
@@ -84,9 +87,14 @@ final class Watch
         $this->dispatch(new BufferFull($this->buffer, $exception));
     }
 
-    public function report(\Throwable $error): void
+    /** To the application's exception handler; it never throws, so that work goes on. */
+    public static function report(\Throwable $error): void
     {
-        Container::getInstance()->make(ExceptionHandler::class)->report($error);
+        try {
+            Container::getInstance()->make(ExceptionHandler::class)->report($error);
+        } catch (\Throwable $failure) {
+            error_log("{$error->getMessage()} This could not be reported: {$failure->getMessage()}");
+        }
     }
 
     private function reportOnce(RowsNotWritten $error): void
@@ -96,7 +104,7 @@ final class Watch
         $now = hrtime(true) / 1e9;
         if ($what !== $this->reported || $now - $this->reportedAt >= self::REPEAT_S) {
             [$this->reported, $this->reportedAt] = [$what, $now];
-            $this->report($error);
+            self::report($error);
         }
     }
 
@@ -106,7 +114,7 @@ final class Watch
         try {
             Container::getInstance()->make(Dispatcher::class)->dispatch($event);
         } catch (\Throwable $error) {
-            $this->report($error);
+            self::report($error);
         }
     }
 

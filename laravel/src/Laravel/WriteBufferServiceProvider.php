@@ -29,7 +29,7 @@ final class WriteBufferServiceProvider extends ServiceProvider
         $this->app->singleton(Extension::class, static fn (): Extension => Extension::loaded());
         $this->app->singleton(Board::class, static function ($app): Board {
             $path = $app->make('config')->get('write-buffer.status.path');
-            return new Board($path === null ? null : (string) $path, (int) $app->make('config')->get('write-buffer.status.every_ms', 1_000));
+            return new Board(is_string($path) && $path !== '' ? $path : null, (int) $app->make('config')->get('write-buffer.status.every_ms', 1_000));
         });
     }
 

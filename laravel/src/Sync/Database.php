@@ -6,6 +6,7 @@ namespace WriteBuffer\Sync;
 
 use Illuminate\Database\ConnectionInterface;
 use PDO;
+use WriteBuffer\Exception\ConfigurationException;
 
 /**
  * The application's own connection, Laravel's or a bare PDO, with groups inside its transaction.
@@ -14,8 +15,15 @@ final class Database
 {
     private int $savepoints = 0;
 
+    private readonly string $driver;
+
+    /** @throws ConfigurationException */
     public function __construct(private readonly ConnectionInterface|PDO $connection)
     {
+        $this->driver = (string) ($connection instanceof PDO ? $connection->getAttribute(PDO::ATTR_DRIVER_NAME) : $connection->getDriverName());
+        if (!in_array($this->driver, ['mysql', 'mariadb', 'sqlite'], true)) {
+            throw new ConfigurationException("The connection has the driver [$this->driver], and WriteBuffer writes to mysql, mariadb and sqlite: give another one.");
+        }
     }
 
     /** @param list<mixed> $bindings */
@@ -55,10 +63,7 @@ final class Database
 
     public function isMySql(): bool
     {
-        $driver = $this->connection instanceof PDO
-            ? $this->connection->getAttribute(PDO::ATTR_DRIVER_NAME)
-            : $this->connection->getDriverName();
-        return in_array($driver, ['mysql', 'mariadb'], true);
+        return $this->driver !== 'sqlite';
     }
 
     /** A transaction, or a savepoint in the one that the application has open. */

@@ -9,6 +9,7 @@ use Illuminate\Contracts\Config\Repository;
 use Illuminate\Database\DatabaseManager;
 use WriteBuffer\Laravel\BufferSettings;
 use WriteBuffer\Laravel\Doctor\Check;
+use WriteBuffer\Laravel\Doctor\ConfigCheck;
 use WriteBuffer\Laravel\Doctor\DatabaseCheck;
 use WriteBuffer\Laravel\Doctor\DeadlineCheck;
 use WriteBuffer\Laravel\Doctor\DirectoryCheck;
@@ -43,15 +44,15 @@ final class DoctorCommand extends Command
     /** @return list<Check> */
     private static function checks(Repository $config, Extension $extension, DatabaseManager $databases): array
     {
-        $buffers = array_map(static fn (string $name): BufferSettings => BufferSettings::of($name, $config), BufferSettings::names($config));
-        $checks = [new ExtensionCheck($extension, $buffers)];
+        $buffers = BufferSettings::readable($config);
+        $checks = [new ConfigCheck($config), new ExtensionCheck($extension, $buffers, BufferSettings::isSync($config))];
         foreach ($buffers as $settings) {
             $checks[] = new DatabaseCheck($settings, $databases);
             $without = 'refused rows, and rows that cannot be written at the end of a process, are lost with a message; set journal_dir';
             $checks[] = new DirectoryCheck("journal_dir of $settings->name", $settings->journalDirectory(), $without);
         }
         $path = $config->get('write-buffer.status.path');
-        $checks[] = new DirectoryCheck('status.path', $path === null ? null : (string) $path, 'write-buffer:status shows nothing');
+        $checks[] = new DirectoryCheck('status.path', is_string($path) && $path !== '' ? $path : null, 'write-buffer:status shows nothing');
         $checks[] = new DeadlineCheck($config, $buffers);
         return $checks;
     }

@@ -19,12 +19,17 @@ final class FlushCommand extends Command
 
     public function handle(Buffers $buffers, Repository $config): int
     {
-        $names = $this->argument('buffer') === null ? BufferSettings::names($config) : [(string) $this->argument('buffer')];
+        $timeout = $this->option('timeout');
+        if (!is_numeric($timeout) || $timeout < 0) {
+            $this->error("--timeout is \"$timeout\"; it takes a number of seconds.");
+            return self::INVALID;
+        }
+        $names = $this->argument('buffer') === null ? BufferSettings::names($config) ?: [BufferSettings::defaultName($config)] : [(string) $this->argument('buffer')];
         $isFine = true;
         foreach ($names as $name) {
             try {
                 $buffer = $buffers->buffer($name);
-                $result = $buffer->flush((int) ($this->option('timeout') * 1_000));
+                $result = $buffer->flush((int) ($timeout * 1_000));
             } catch (WriteBufferException $error) {
                 $this->error("$name: {$error->getMessage()}");
                 $isFine = false;

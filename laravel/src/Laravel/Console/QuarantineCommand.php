@@ -33,6 +33,13 @@ final class QuarantineCommand extends Command
 
     public function handle(Repository $config): int
     {
+        $numbers = (array) $this->argument('numbers');
+        if (preg_grep('/^[1-9]\d*$/D', $numbers, PREG_GREP_INVERT) !== []) {
+            return $this->usage('Groups are named by their numbers, as listed.');
+        }
+        if (in_array($this->argument('action'), ['replay', 'discard'], true) && ($numbers === []) !== (bool) $this->option('all')) {
+            return $this->usage('Give either the numbers of groups, as listed, or --all.');
+        }
         try {
             return match ($this->argument('action')) {
                 'list' => $this->listed($config),
@@ -49,13 +56,18 @@ final class QuarantineCommand extends Command
 
     private function listed(Repository $config): int
     {
-        $names = $this->bufferName() === null ? BufferSettings::names($config) : [$this->bufferName()];
+        $names = match (true) {
+            $this->bufferName() !== null => [$this->bufferName()],
+            // A file is one buffer's.
+            $this->option('file') !== null => [BufferSettings::defaultName($config)],
+            default => BufferSettings::names($config),
+        };
         $groups = [];
         $spilled = [];
         foreach ($names as $name) {
             $settings = BufferSettings::of($name, $config);
             $groups[$name] = [...($this->file($settings)?->groups() ?? [])];
-            array_push($spilled, ...QuarantineFile::spilled($settings));
+            array_push($spilled, ...($this->option('file') === null ? QuarantineFile::spilled($settings) : []));
         }
         if ($this->option('json')) {
             $this->line((string) json_encode(['groups' => $groups, 'spilled' => $spilled], JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE));
@@ -142,7 +154,7 @@ final class QuarantineCommand extends Command
 
     private function file(BufferSettings $settings): ?QuarantineFile
     {
-        return $this->option('file') === null ? QuarantineFile::of($settings) : new QuarantineFile((string) $this->option('file'));
+        return $this->option('file') === null ? QuarantineFile::of($settings) : QuarantineFile::at((string) $this->option('file'));
     }
 
     private function usage(string $message): int

@@ -6,6 +6,7 @@ namespace WriteBuffer\Laravel\Console;
 
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
+use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Laravel\BufferSettings;
 use WriteBuffer\Laravel\Quarantine\QuarantineFile;
 use WriteBuffer\Laravel\Status\Board;
@@ -28,7 +29,12 @@ final class StatusCommand extends Command
             $this->line($this->json($board->read(), $config));
             return self::SUCCESS;
         }
-        $seconds = (float) $this->option('watch');
+        $watch = $this->option('watch') ?? '0';
+        if (!is_numeric($watch) || $watch < 0) {
+            $this->error("--watch is \"$watch\"; it takes a number of seconds.");
+            return self::INVALID;
+        }
+        $seconds = (float) $watch;
         do {
             if ($seconds > 0) {
                 $this->output->write("\033[H\033[2J");
@@ -56,7 +62,9 @@ final class StatusCommand extends Command
             $this->warn(count($reading->unreadable) . ' process(es) of another user are not shown; run this as their user, or as root.');
         }
         foreach (self::quarantined($config) as $name => $groups) {
-            if ($groups > 0) {
+            if ($groups === null) {
+                $this->warn("Buffer $name: its quarantine cannot be read; run this as the user whose processes write, or as root.");
+            } elseif ($groups > 0) {
                 $this->warn("Buffer $name: $groups group(s) in quarantine; see php artisan write-buffer:quarantine list --buffer=$name");
             }
         }
@@ -99,12 +107,12 @@ final class StatusCommand extends Command
     private static function quarantined(Repository $config): array
     {
         $groups = [];
-        foreach (BufferSettings::names($config) as $name) {
-            $file = QuarantineFile::of(BufferSettings::of($name, $config));
+        foreach (BufferSettings::readable($config) as $settings) {
+            $file = QuarantineFile::of($settings);
             try {
-                $groups[$name] = $file === null ? 0 : iterator_count($file->groups());
-            } catch (\InvalidArgumentException) {
-                $groups[$name] = null;
+                $groups[$settings->name] = $file === null ? 0 : iterator_count($file->groups());
+            } catch (ConfigurationException) {
+                $groups[$settings->name] = null;
             }
         }
         return $groups;

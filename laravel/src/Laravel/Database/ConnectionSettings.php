@@ -32,7 +32,7 @@ final class ConnectionSettings
             );
         }
         $config = (new ConfigurationUrlParser())->parseConfiguration($connections[$name]);
-        $settings = new self($name, self::writeSide($config));
+        $settings = new self($name, self::writeSide($name, $config));
         if (!in_array($settings->driver(), ['mysql', 'mariadb', 'sqlite'], true)) {
             throw new ConfigurationException(
                 "Connection [$name] has the driver [{$settings->driver()}], and WriteBuffer writes to mysql, mariadb and sqlite:"
@@ -100,16 +100,24 @@ final class ConnectionSettings
      *
      * @param array<string, mixed> $config
      * @return array<string, mixed>
+     * @throws ConfigurationException
      */
-    private static function writeSide(array $config): array
+    private static function writeSide(string $name, array $config): array
     {
         // Without a read side Laravel does not look at the write side either.
         $sides = isset($config['read'], $config['write']) ? $config['write'] : [];
         $sides = isset($sides[0]) ? $sides : [$sides];
         $hosts = [];
         foreach ($sides as $side) {
+            $address = ['host' => 0, 'port' => 0];
+            if (array_diff_key($side, $address) != array_diff_key($sides[0], $address)) {
+                throw new ConfigurationException(
+                    "Connection [$name] has write sides that differ in more than host and port, and a DSN has one user and database for all hosts:"
+                    . ' give each a connection and a buffer of its own.'
+                );
+            }
             $port = $side['port'] ?? $config['port'] ?? null;
-            foreach ((array) ($side['host'] ?? $config['host'] ?? []) as $host) {
+            foreach (array_filter((array) ($side['host'] ?? $config['host'] ?? []), static fn (mixed $host): bool => (string) $host !== '') as $host) {
                 $hosts[] = [(string) $host, $port];
             }
         }
@@ -124,6 +132,10 @@ final class ConnectionSettings
         if ($database === '') {
             throw $this->refused('names no database', 'set `database` (DB_DATABASE)');
         }
+        $socket = (string) ($this->config['unix_socket'] ?? '');
+        if ($this->config['hosts'] === [] && $socket === '') {
+            throw $this->refused('names no host to write to', 'set `host` (DB_HOST) or `unix_socket`');
+        }
         $hosts = array_map(static function (array $address): string {
             [$host, $port] = $address;
             $host = str_contains($host, ':') ? '[' . trim($host, '[]') . ']' : rawurlencode($host);
@@ -131,7 +143,7 @@ final class ConnectionSettings
         }, $this->config['hosts']);
         $user = rawurlencode((string) ($this->config['username'] ?? ''));
         $password = (string) ($this->config['password'] ?? '');
-        $query = array_filter(['socket' => (string) ($this->config['unix_socket'] ?? '')] + $this->ssl(), static fn (string $v): bool => $v !== '');
+        $query = array_filter(['socket' => $socket] + $this->ssl(), static fn (string $v): bool => $v !== '');
         return $this->driver() . '://' . $user . ($password === '' ? '' : ':' . rawurlencode($password))
             . ($user === '' ? '' : '@') . implode(',', $hosts) . '/' . rawurlencode($database)
             . ($query === [] ? '' : '?' . http_build_query($query, '', '&', PHP_QUERY_RFC3986));
@@ -192,13 +204,15 @@ final class ConnectionSettings
     /** @param array<string> $modes */
     private static function hasStrictMode(array $modes): bool
     {
-        return array_intersect(['STRICT_TRANS_TABLES', 'STRICT_ALL_TABLES', 'TRADITIONAL'], $modes) !== [];
+        return array_intersect(['STRICT_TRANS_TABLES', 'STRICT_ALL_TABLES', 'TRADITIONAL'], array_map('strtoupper', $modes)) !== [];
     }
 
     /** @return array<string, string|int|bool> */
     private function pragmas(): array
     {
-        $pragmas = ['foreign_keys' => (bool) ($this->config['foreign_key_constraints'] ?? false)];
+        // Since Laravel 12; what has a key of its own is set after them.
+        $pragmas = (array) ($this->config['pragmas'] ?? []);
+        $pragmas['foreign_keys'] = (bool) ($this->config['foreign_key_constraints'] ?? $pragmas['foreign_keys'] ?? false);
         foreach (['busy_timeout', 'journal_mode', 'synchronous'] as $name) {
             if (isset($this->config[$name])) {
                 $pragmas[$name] = $this->config[$name];

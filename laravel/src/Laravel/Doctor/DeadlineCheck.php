@@ -41,6 +41,10 @@ final class DeadlineCheck implements Check
             yield Finding::note('stop timeout', 'not known; set WRITE_BUFFER_STOP_TIMEOUT to the seconds between SIGTERM and SIGKILL (stopwaitsecs, TimeoutStopSec, docker stop -t)');
             return;
         }
+        if (!is_numeric($stopS)) {
+            yield Finding::fault('stop timeout', 'WRITE_BUFFER_STOP_TIMEOUT is ' . json_encode($stopS) . '; set it to a number of seconds, without a unit');
+            return;
+        }
         // The extension drains all buffers side by side when the process ends.
         $atExitMs = max([0, ...array_map(self::drainTimeoutMs(...), $this->buffers)]);
         $neededMs = $this->drainMs('worker_stopping') + $atExitMs;
@@ -56,7 +60,7 @@ final class DeadlineCheck implements Check
      */
     private function queue(string $name, array $queue): iterable
     {
-        if (($queue['driver'] ?? null) === 'redis' && ($queue['block_for'] ?? null) === 0) {
+        if (($queue['driver'] ?? null) === 'redis' && in_array($queue['block_for'] ?? null, [0, '0'], true)) {
             yield Finding::fault("queue $name", 'block_for is 0: an idle worker hears no SIGTERM and never drains until a job comes; set it to null or 5');
         }
         $retryAfterS = $queue['retry_after'] ?? null;
@@ -89,7 +93,8 @@ final class DeadlineCheck implements Check
 
     private function drainMs(string $at): int
     {
-        return (int) $this->config->get("write-buffer.drain.$at");
+        $waitMs = $this->config->get("write-buffer.drain.$at");
+        return is_numeric($waitMs) ? (int) $waitMs : 0;
     }
 
     private static function drainTimeoutMs(BufferSettings $settings): int

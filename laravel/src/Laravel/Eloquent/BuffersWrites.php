@@ -7,6 +7,7 @@ namespace WriteBuffer\Laravel\Eloquent;
 use Illuminate\Container\Container;
 use WriteBuffer\Exception\ConfigurationException;
 use WriteBuffer\Exception\InvalidRowException;
+use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\Laravel\Buffer;
 use WriteBuffer\Laravel\Contracts\Buffers;
 use WriteBuffer\Sync\Decimal;
@@ -23,6 +24,8 @@ use WriteBuffer\Sync\Declaration;
  */
 trait BuffersWrites
 {
+    private bool $wasAddedWithoutKey = false;
+
     /** Name of the buffer in config/write-buffer.php; null is its default. */
     public static function bufferName(): ?string
     {
@@ -46,9 +49,14 @@ trait BuffersWrites
         if ($this->exists && !$this->isDirty()) {
             return null;
         }
+        if ($this->wasAddedWithoutKey) {
+            throw new InvalidRowException(
+                "Table \"$declaration->name\": this row was added before, and its generated key is not known, so that it cannot be changed; read it again, or make another model."
+            );
+        }
         $sequence = $this->buffer()->add($declaration->name, $this->bufferRow($declaration));
-        // Without its key the row cannot be named again.
         $isNamed = $this->getKey() !== null;
+        $this->wasAddedWithoutKey = !$isNamed;
         $this->wasRecentlyCreated = !$this->exists && $isNamed;
         $this->exists = $this->exists || $isNamed;
         $this->syncChanges();
@@ -59,11 +67,11 @@ trait BuffersWrites
     /**
      * Adds to a column that the declaration lists under `delta`.
      *
-     * @param int|string $amount a decimal string is added exactly
+     * @param int|float|string $amount an int or a decimal string; a float is refused, where PHP would cut it to an int
      * @param array<string, mixed> $extra other columns to set
      * @return int the row's sequence number
      */
-    public function incrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    public function incrementBuffered(string $column, int|float|string $amount = 1, array $extra = []): int
     {
         $declaration = $this->bufferDeclaration();
         if (!in_array($column, $declaration->delta, true)) {
@@ -71,8 +79,8 @@ trait BuffersWrites
                 "Table \"$declaration->name\": $column is no sum; declare 'mode' => 'delta' and list it under 'delta' in config/write-buffer.php."
             );
         }
-        $plain = Decimal::plain((string) $amount) ?? throw new InvalidRowException(
-            "Table \"$declaration->name\", column \"$column\": \"$amount\" is no amount; give an int or a decimal string."
+        $plain = self::plainAmount($amount) ?? throw new InvalidRowException(
+            "Table \"$declaration->name\", column \"$column\": the " . get_debug_type($amount) . " \"$amount\" is no amount; give an int or a decimal string."
         );
         $this->fillForBuffer($extra);
         $changed = array_intersect_key($this->getAttributes(), $extra);
@@ -92,14 +100,19 @@ trait BuffersWrites
     }
 
     /** @param array<string, mixed> $extra other columns to set */
-    public function decrementBuffered(string $column, int|string $amount = 1, array $extra = []): int
+    public function decrementBuffered(string $column, int|float|string $amount = 1, array $extra = []): int
     {
-        $plain = Decimal::plain((string) $amount) ?? (string) $amount;
-        return $this->incrementBuffered($column, str_starts_with($plain, '-') ? substr($plain, 1) : "-$plain", $extra);
+        $plain = self::plainAmount($amount);
+        return $this->incrementBuffered($column, match (true) {
+            // It says so.
+            $plain === null => $amount,
+            str_starts_with($plain, '-') => substr($plain, 1),
+            default => "-$plain",
+        }, $extra);
     }
 
     /**
-     * Inserts rows as one atomic group, with casts and timestamps.
+     * Inserts rows as one atomic group, or as part of the one that is open, with casts and timestamps.
      *
      * @param list<array<string, mixed>> $rows
      * @return int the last row's sequence number
@@ -109,15 +122,31 @@ trait BuffersWrites
         $model = new static();
         $declaration = $model->bufferDeclaration();
         $buffer = $model->buffer();
-        return $buffer->transaction(static function () use ($buffer, $declaration, $rows): int {
+        // All are made and looked at first, so that a wrong one leaves none of them in a group that is open.
+        $made = array_map(static function (array $row) use ($declaration): array {
+            $model = new static();
+            $model->fillForBuffer($row);
+            $made = $model->bufferRow($declaration);
+            $declaration->row($made);
+            return $made;
+        }, $rows);
+        $add = static function () use ($buffer, $declaration, $made): int {
             $sequence = $buffer->sequence();
-            foreach ($rows as $row) {
-                $model = new static();
-                $model->fillForBuffer($row);
-                $sequence = $buffer->add($declaration->name, $model->bufferRow($declaration));
+            foreach ($made as $row) {
+                $sequence = $buffer->add($declaration->name, $row);
             }
             return $sequence;
-        });
+        };
+        try {
+            return $buffer->transaction($add);
+        } catch (TransactionException) {
+            return $add();
+        }
+    }
+
+    private static function plainAmount(int|float|string $amount): ?string
+    {
+        return is_float($amount) ? null : Decimal::plain((string) $amount);
     }
 
     private function buffer(): Buffer

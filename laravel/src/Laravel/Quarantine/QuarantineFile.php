@@ -12,7 +12,7 @@ use WriteBuffer\Laravel\BufferSettings;
  */
 final class QuarantineFile
 {
-    public function __construct(public readonly string $path)
+    private function __construct(public readonly string $path)
     {
     }
 
@@ -22,11 +22,18 @@ final class QuarantineFile
         return $directory === null ? null : new self("$directory/$settings->name.quarantine.jsonl");
     }
 
+    /** @throws ConfigurationException when there is none: somebody has named it */
+    public static function at(string $path): self
+    {
+        return is_file($path) ? new self($path) : throw new ConfigurationException("There is no file $path; php artisan write-buffer:quarantine lists them.");
+    }
+
     /** @return list<string> files of rows that could not be written at an end */
     public static function spilled(BufferSettings $settings): array
     {
-        $directory = (string) $settings->journalDirectory();
-        $names = preg_grep('/^' . preg_quote($settings->name, '/') . '\.spilled-.*\.jsonl$/D', @scandir($directory) ?: []) ?: [];
+        $directory = $settings->journalDirectory();
+        $entries = $directory === null ? [] : (@scandir($directory) ?: []);
+        $names = preg_grep('/^' . preg_quote($settings->name, '/') . '\.spilled-.*\.jsonl$/D', $entries) ?: [];
         return array_values(array_map(static fn (string $name): string => "$directory/$name", $names));
     }
 

@@ -50,7 +50,8 @@ final class Board
     {
         $processes = [];
         $unreadable = [];
-        foreach (preg_grep('/^\d+-\d+\.json$/D', @scandir((string) $this->directory) ?: []) ?: [] as $name) {
+        $entries = $this->directory === null ? [] : (@scandir($this->directory) ?: []);
+        foreach (preg_grep('/^\d+-\d+\.json$/D', $entries) ?: [] as $name) {
             $file = "$this->directory/$name";
             $json = @file_get_contents($file);
             if ($json === false) {

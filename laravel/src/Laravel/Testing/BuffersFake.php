@@ -9,6 +9,7 @@ use PHPUnit\Framework\Assert;
 use WriteBuffer\Laravel\Buffer;
 use WriteBuffer\Laravel\BufferSettings;
 use WriteBuffer\Laravel\Contracts\Buffers;
+use WriteBuffer\Sync\Decimal;
 
 /**
  * What WriteBuffer::fake() puts in the place of all buffers. Rows are checked against the
@@ -137,7 +138,31 @@ final class BuffersFake implements Buffers
         return match (true) {
             $match === null => true,
             is_callable($match) => (bool) $match($row, $buffer),
-            default => array_intersect_key($row, $match) == $match,
+            default => self::hasAll($row, $match),
         };
+    }
+
+    /**
+     * @param array<string, mixed> $row
+     * @param array<string, mixed> $columns
+     */
+    private static function hasAll(array $row, array $columns): bool
+    {
+        foreach ($columns as $column => $value) {
+            if (!array_key_exists($column, $row) || !self::isSame($row[$column], $value)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** 5 is '5' and '0.10' is '0.1', but never by way of a float, which cannot tell long amounts apart. */
+    private static function isSame(mixed $given, mixed $expected): bool
+    {
+        if ((is_int($given) || is_string($given)) && (is_int($expected) || is_string($expected))) {
+            $plain = Decimal::plain((string) $given);
+            return (string) $given === (string) $expected || ($plain !== null && $plain === Decimal::plain((string) $expected));
+        }
+        return $given === null || $expected === null ? $given === $expected : $given == $expected;
     }
 }

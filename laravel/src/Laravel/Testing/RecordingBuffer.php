@@ -10,6 +10,7 @@ use WriteBuffer\Exception\TransactionException;
 use WriteBuffer\FlushResult;
 use WriteBuffer\Sync\Decimal;
 use WriteBuffer\Sync\Declarations;
+use WriteBuffer\Sync\WithoutWriter;
 use WriteBuffer\WriteBufferInterface;
 
 /**
@@ -17,6 +18,8 @@ use WriteBuffer\WriteBufferInterface;
  */
 final class RecordingBuffer implements WriteBufferInterface, Countable
 {
+    use WithoutWriter;
+
     /** @var list<RecordedRow> */
     private array $rows = [];
     /** @var list<RecordedRow>|null of the open transaction */
@@ -55,21 +58,6 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
         return $this->record(new RecordedRow($table, $named->key, $named, isDelete: true));
     }
 
-    public function addOrder(int $orderId, array $data): void
-    {
-        $this->add('orders', ['id' => $orderId] + $data);
-    }
-
-    public function addTrade(array $data): void
-    {
-        $this->add('trades', $data);
-    }
-
-    public function addBalanceUpdate(int $userId, string $currency, array $changes): void
-    {
-        $this->add('balances', ['user_id' => $userId, 'currency' => $currency] + $changes);
-    }
-
     public function beginTransaction(): void
     {
         if ($this->group !== null) {
@@ -89,19 +77,6 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
     {
         $this->openGroup();
         $this->group = null;
-    }
-
-    public function transaction(callable $callback): mixed
-    {
-        $this->beginTransaction();
-        try {
-            $result = $callback($this);
-        } catch (\Throwable $error) {
-            $this->group = null;
-            throw $error;
-        }
-        $this->commit();
-        return $result;
     }
 
     /** @param int|string|array<string, mixed> $key */
@@ -153,7 +128,7 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
 
     public function flush(?int $timeoutMs = null): FlushResult
     {
-        $written = array_count_values(array_map(static fn (RecordedRow $row): string => $row->table, $this->pending()));
+        $written = self::counted($this->pending());
         $this->flushed = count($this->rows);
         $this->flushes++;
         return new FlushResult($written['orders'] ?? 0, $written['trades'] ?? 0, $written['balances'] ?? 0);
@@ -165,28 +140,10 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
         return $this->flush($timeoutMs);
     }
 
-    public function shouldFlush(): bool
-    {
-        return false;
-    }
-
-    public function getTimeSinceLastFlush(): float
-    {
-        return 0.0;
-    }
-
-    /** Nothing depends on it here. */
-    public function setLastFlushTime(float $timeMs): void
-    {
-    }
-
     public function getStats(): array
     {
-        return [
-            'buffer' => ['orders' => 0, 'trades' => 0, 'balances' => 0, 'total' => $this->count()],
-            'config' => ['max_buffer_size' => 0, 'flush_interval_ms' => 0, 'max_retries' => 0],
-            'totals' => ['orders_written' => 0, 'trades_written' => 0, 'balances_written' => 0, 'flushes' => $this->flushes, 'avg_flush_duration_ms' => 0.0],
-        ];
+        $none = array_map(static fn (): int => 0, $this->tables->all());
+        return $this->stats(self::counted($this->rows) + $none, self::counted($this->pending()), $this->flushes, 0.0);
     }
 
     public function clear(): void
@@ -199,6 +156,15 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
     private function pending(): array
     {
         return array_slice($this->rows, $this->flushed);
+    }
+
+    /**
+     * @param list<RecordedRow> $rows
+     * @return array<string, int> by declared table
+     */
+    private static function counted(array $rows): array
+    {
+        return array_count_values(array_map(static fn (RecordedRow $row): string => $row->table, $rows));
     }
 
     private function record(RecordedRow $row): int
