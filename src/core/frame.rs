@@ -301,9 +301,11 @@ mod tests {
                 writer.finish(ShapeId(7)).map(<[u8]>::to_vec)
             };
             let mut out = vec![0xFF; row.len() + spare];
-            prop_assert_eq!(write(&mut out).as_deref(), Some(&row[..]));
+            let written = write(&mut out);
+            prop_assert_eq!(written.as_ref(), Some(&row));
             let short = row.len() - 1;
-            prop_assert_eq!(write(&mut out[..short]), None);
+            let written = write(&mut out[..short]);
+            prop_assert_eq!(written, None);
         }
 
         #[test]
