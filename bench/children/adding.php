@@ -5,7 +5,7 @@ declare(strict_types=1);
 /*
  * Times calls of one method with rows that were made before, and prints nanoseconds a call as JSON.
  *
- * Given as JSON: subject, row (order-5, order-9, trade-15, balance-2), keys (how many different
+ * Given as JSON: subject, row (order-5, order-9, trade-16, balance-2), keys (how many different
  * ones), calls, pending (rows that lie in the buffer already), journal, dsn.
  */
 
@@ -27,10 +27,10 @@ $row = static fn (int $n): array => match ($kind) {
         'user_id' => $n, 'trade_type' => 'buy', 'currency' => 'usd', 'coin' => 'btc', 'type' => 'limit',
         'status' => 'pending', 'quantity' => "0.0$n", 'price' => '77000.1', 'updated_at' => $at + $n,
     ],
-    'trade-15' => [
+    'trade-16' => [
         'match_id' => $n, 'buy_order_id' => $n, 'sell_order_id' => $n + 1, 'currency' => 'usd', 'coin' => 'btc',
         'price' => '77000.1', 'quantity' => "0.0$n", 'amount' => "77$n.5", 'btc_amount' => "0.0$n", 'status' => 'executed',
-        'buy_fee' => '0.00001', 'sell_fee' => '0.77', 'buyer_id' => $n, 'seller_id' => $n, 'created_at' => $at + $n,
+        'executed_date' => '2026-05-02', 'buy_fee' => '0.00001', 'sell_fee' => '0.77', 'buyer_id' => $n, 'seller_id' => $n, 'created_at' => $at + $n,
     ],
     'balance-2' => ['balance' => "-1$n.25", 'available_balance' => "0.0$n"],
 };
@@ -38,7 +38,7 @@ $rows = array_map($row, range(1, 1_024));
 
 // Loops of their own for each subject: no call but the one that is measured.
 $add = static function (object $target, int $from, int $to) use ($kind, $rows, $keys): void {
-    if ($kind === 'trade-15') {
+    if ($kind === 'trade-16') {
         for ($i = $from; $i < $to; $i++) {
             $target->addTrade($rows[$i & 1023]);
         }

@@ -1,0 +1,69 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Bench;
+
+/** A ratio of two figures of one run, or one figure, and what it should be. */
+final class Aim
+{
+    private function __construct(
+        public readonly string $text,
+        private readonly string $numerator,
+        private readonly ?string $denominator,
+        public readonly float $bound,
+        public readonly bool $atMost,
+    ) {
+    }
+
+    /** @return list<self> */
+    public static function all(): array
+    {
+        $order = 'adding/addOrder, 9 columns';
+        $flow = 'end-to-end/';
+
+        return [
+            self::atMost('addOrder of 9 columns, journal process ÷ the PHP buffer', "$order: WriteBuffer, journal process", "$order: PHP buffer", 0.4),
+            self::atMost('the same ÷ an empty extension method', "$order: WriteBuffer, journal process", "$order: empty method", 4),
+            self::atMost('addBalanceUpdate, 2 deltas, journal process ÷ the PHP buffer', 'adding/addBalanceUpdate, 2 deltas: WriteBuffer, journal process', 'adding/addBalanceUpdate, 2 deltas: PHP buffer', 0.3),
+            self::atMost('journal process ÷ journal off, per add', "$order: WriteBuffer, journal process", "$order: WriteBuffer, journal off", 1.15),
+            self::atMost('add at 1,000,000 pending ÷ at 1,000', "$order: 1,000,000 pending", "$order: 1,000 pending", 1.2),
+            self::atLeast('confirmed matches/s, journal process ÷ the ceiling loader', "{$flow}WriteBuffer, journal process", "{$flow}ceiling", 0.95),
+            self::atLeast('the same ÷ one transaction a match through PDO', "{$flow}WriteBuffer, journal process", "{$flow}PDO, one transaction a match", 20),
+            self::atLeast('the same ÷ the PHP buffer at its default (100)', "{$flow}WriteBuffer, journal process", "{$flow}PHP buffer, 100", 3),
+            self::atMost('share of wall time that PHP spends adding at full speed', 'end-to-end share/WriteBuffer, journal process', null, 0.05),
+            self::atMost('p99 from add to commit at the offered rate', 'latency/journal process: p99', null, 50),
+            self::atMost('memory per pending row ÷ its raw bytes', 'memory/a pending row', 'memory/raw bytes of a row', 2),
+            self::atMost('RSS after all matches ÷ after a tenth', 'memory/RSS after all matches', 'memory/RSS after a tenth', 1.05),
+            self::atMost('wake-ups of an idle buffer', 'idle/wake-ups', null, 2),
+            self::atMost("php -r '' with ÷ without the extension", "idle/php -r '' with", "idle/php -r '' without", 1.1),
+        ];
+    }
+
+    /** The figure; null where this run did not measure it. */
+    public function value(Figures $figures): ?float
+    {
+        $numerator = $figures->median($this->numerator);
+        if ($this->denominator === null || $numerator === null) {
+            return $numerator;
+        }
+        $denominator = $figures->median($this->denominator);
+
+        return $denominator === null ? null : $numerator / $denominator;
+    }
+
+    public function isMetBy(float $value): bool
+    {
+        return $this->atMost ? $value <= $this->bound : $value >= $this->bound;
+    }
+
+    private static function atMost(string $text, string $numerator, ?string $denominator, float $bound): self
+    {
+        return new self($text, $numerator, $denominator, $bound, true);
+    }
+
+    private static function atLeast(string $text, string $numerator, ?string $denominator, float $bound): self
+    {
+        return new self($text, $numerator, $denominator, $bound, false);
+    }
+}

@@ -1,0 +1,34 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Bench;
+
+/** What several runs gave for one thing. */
+final class Figure
+{
+    /** @param non-empty-list<float> $samples one a run */
+    public function __construct(
+        public readonly string $section,
+        public readonly string $subject,
+        public readonly string $unit,
+        public readonly array $samples,
+        public readonly string $note = '',
+    ) {
+    }
+
+    public function median(): float
+    {
+        $sorted = $this->samples;
+        sort($sorted);
+        $middle = intdiv(count($sorted), 2);
+
+        return count($sorted) % 2 === 1 ? $sorted[$middle] : ($sorted[$middle - 1] + $sorted[$middle]) / 2;
+    }
+
+    /** Largest less smallest sample, as a share of the median. */
+    public function spread(): float
+    {
+        return $this->median() === 0.0 ? 0.0 : (max($this->samples) - min($this->samples)) / $this->median();
+    }
+}
