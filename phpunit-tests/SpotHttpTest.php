@@ -6,15 +6,12 @@ namespace WriteBuffer\Tests;
 
 use App\Spot\Engines;
 use App\Spot\Exchange;
-use App\Spot\Input\StreamEntry;
 use App\Spot\MarketEngine;
-use App\Spot\WorkerSettings;
 use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Foundation\Application;
 use Illuminate\Foundation\Testing\TestCase;
 use Illuminate\Testing\TestResponse;
 use PDO;
-use RuntimeException;
 use WriteBuffer\Tests\Support\RedisServer;
 use WriteBuffer\Tests\Support\SpotBackend;
 
@@ -163,32 +160,6 @@ final class SpotHttpTest extends TestCase
         $this->assertAuditHolds();
     }
 
-    public function testAWorkerThatWasTakenOverWritesNothingMore(): void
-    {
-        $order = ['user_id' => 1, 'side' => 'sell', 'type' => 'limit', 'quantity' => '1', 'price' => '100.0'];
-        $first = $this->engine();
-        $first->apply($this->entry(64, $order));
-        self::assertTrue($first->drain()->isSuccess());
-        $first->apply($this->entry(128, $order));
-
-        $second = $this->start('second');
-        self::assertSame(2, $second->progress->epoch);
-        $second->apply($this->entry(192, $order));
-        self::assertTrue($second->drain()->isSuccess());
-
-        $first->apply($this->entry(256, $order));
-        self::assertFalse($first->drain()->isSuccess());
-        try {
-            $first->committedSequence();
-            self::fail('the first worker does not notice');
-        } catch (RuntimeException $error) {
-            self::assertStringContainsString('The database refused', $error->getMessage());
-        }
-        self::assertSame([64, 192], array_map('intval', $this->app->make('db')->table('orders')->orderBy('id')->pluck('id')->all()));
-        self::assertTrue($second->close()->isSuccess());
-        $this->assertAuditHolds();
-    }
-
     public function testWithoutAnEngineInTheProcessOrdersGoToTheStreamOfTheirMarket(): void
     {
         $this->server = RedisServer::startOrSkip();
@@ -259,20 +230,6 @@ final class SpotHttpTest extends TestCase
     private function engine(): MarketEngine
     {
         return $this->app->make(Engines::class)->of($this->app->make(Exchange::class)->market('usd_btc'));
-    }
-
-    private function start(string $buffer): MarketEngine
-    {
-        $exchange = $this->app->make(Exchange::class);
-        $settings = new WorkerSettings($buffer);
-        return MarketEngine::start($exchange, $exchange->market('usd_btc'), $this->app->make('db')->connection(), $settings, Engines::INPUT, false);
-    }
-
-    /** @param array<string, mixed> $order */
-    private function entry(int $id, array $order): \App\Spot\Input\Entry
-    {
-        $fields = ['action' => 'place', 'market' => 'usd_btc', 'order_id' => $id] + $order;
-        return StreamEntry::parse($this->app->make(Exchange::class)->market('usd_btc'), '1777689380000-0', $fields);
     }
 
     private function send(int $user, string $side, string $quantity, ?string $price, bool $ioc = false): TestResponse

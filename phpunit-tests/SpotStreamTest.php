@@ -109,22 +109,35 @@ final class SpotStreamTest extends TestCase
     public function testAnEntryIsNotAcknowledgedBeforeItIsCommitted(): void
     {
         $this->addOrders(300);
-        $applied = "{$this->spot->directory}/applied";
-        $worker = $this->spot->start('spot:process-orders --stream --flush-interval=3600000 --max-buffer=100000 --acknowledge=' . escapeshellarg($applied));
-        // The worker has looked at what it may acknowledge since it applied all before the last one.
-        foreach ([300, 301] as $entries) {
-            for ($i = 0; $i < 3_000 && (int) @file_get_contents($applied) < $entries && proc_get_status($worker)['running']; $i++) {
-                usleep(10_000);
-            }
-            self::assertSame($entries, (int) file_get_contents($applied));
-            $entries === 300 && $this->addOrders(1);
-        }
+        $worker = $this->startThatWritesNothing($pipe, '--journal=off');
+        // By the time that it has applied another one, it has looked at what may be acknowledged.
+        $this->addOrders(1);
+        $this->waitUntilApplied($worker, 301);
         proc_terminate($worker, SIGKILL);
         $this->spot->end($worker);
         self::assertSame(301, $this->pending());
         self::assertSame(0, $this->spot->events());
         $this->workToTheEnd();
         $this->assertAllInEffect(301);
+    }
+
+    public function testAWorkerThatWasTakenOverWritesNothingMoreAndStandsInNobodysWay(): void
+    {
+        $entries = 0;
+        foreach ([SIGTERM, SIGKILL] as $signal) {
+            $this->addOrders(300);
+            $first = $this->startThatWritesNothing($pipe);
+            self::assertSame(0, $this->spot->artisan($this->worker('--take-over'), $output), $output);
+            $this->assertAllInEffect($entries += 300);
+            proc_terminate($first, $signal);
+            $output = (string) stream_get_contents($pipe);
+            self::assertSame($signal === SIGTERM ? 1 : -1, $this->spot->end($first), $output);
+            self::assertStringContainsString($signal === SIGTERM ? 'The database refused' : '', $output);
+            // The next one is of the same host, and may touch all the same rows.
+            $this->addOrders(300);
+            $this->workToTheEnd();
+            $this->assertAllInEffect($entries += 300);
+        }
     }
 
     public function testAStreamThatWentToAnotherDatabaseIsNotGoneOnWithSilently(): void
@@ -227,6 +240,31 @@ final class SpotStreamTest extends TestCase
     private function worker(string $options = ''): string
     {
         return "spot:process-orders --stream --stop-when-idle=1000 --flush-interval=20 {$this->spot->journal()} $options";
+    }
+
+    /**
+     * A worker that has applied 300 entries more and keeps them in its buffer.
+     *
+     * @param resource|null $pipe
+     * @return resource
+     */
+    private function startThatWritesNothing(&$pipe, string $options = '')
+    {
+        $options .= ' --flush-interval=3600000 --max-buffer=100000 --acknowledge=' . escapeshellarg("{$this->spot->directory}/applied");
+        $before = $this->spot->events();
+        $worker = $this->spot->start("spot:process-orders --stream {$this->spot->journal()} $options", $pipe);
+        $this->waitUntilApplied($worker, $before + 300);
+        return $worker;
+    }
+
+    /** @param resource $worker */
+    private function waitUntilApplied($worker, int $events): void
+    {
+        $file = "{$this->spot->directory}/applied";
+        for ($i = 0; $i < 6_000 && (int) @file_get_contents($file) < $events && proc_get_status($worker)['running']; $i++) {
+            usleep(10_000);
+        }
+        self::assertSame($events, (int) file_get_contents($file));
     }
 
     private function workToTheEnd(): string

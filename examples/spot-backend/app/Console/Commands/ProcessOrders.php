@@ -35,7 +35,6 @@ final class ProcessOrders extends Command
         {--limit= : Stop after so many events}
         {--stop-when-idle= : Stop when the stream has had nothing new for so long, ms}
         {--take-over : Fence a worker that has the market now}
-        {--buffer= : Name of the buffer, spot-MARKET if it is not given}
         {--journal=off : off, process, interval or always}
         {--journal-dir= : Directory of the journal; storage/app/journal when a journal is wanted}
         {--max-buffer=1000 : Rows in a batch}
@@ -121,7 +120,6 @@ final class ProcessOrders extends Command
         $milliseconds = fn (string $option): ?int => $this->option($option) === null ? null : (int) $this->option($option);
 
         return new WorkerSettings(
-            (string) $this->option('buffer'),
             $journal,
             $this->option('journal-dir') ?? ($journal === 'off' ? null : storage_path('app/journal')),
             (int) $this->option('max-buffer'),
