@@ -121,6 +121,10 @@ final class SpotHttpTest extends TestCase
             'user 11 has no account in this market' => ['user_id' => 11],
             'the usd of user 2 does not reach' => ['quantity' => '10.00000001'],
             "type has to be limit or market, not 'stop'" => ['type' => 'stop'],
+            "ioc has to be 0 or 1, not 'true'" => ['ioc' => 'true'],
+            'a market order has no price' => ['type' => 'market'],
+            "the field 'side' has to be a text or an integer, not array" => ['side' => ['buy']],
+            "the field 'price' is missing" => ['price' => null],
         ];
         foreach ($refused as $message => $changes) {
             $order = $changes + ['user_id' => 2, 'side' => 'buy', 'type' => 'limit', 'quantity' => '1', 'price' => '100.0'];
@@ -134,7 +138,16 @@ final class SpotHttpTest extends TestCase
         $this->getJson('/api/users/11/balances')->assertNotFound();
         self::assertTrue($this->engine()->drain()->isSuccess());
         self::assertSame(count($refused) + 2, $this->rows('spot_refusals'));
+        $this->postJson("/api/markets/usd_\xff/orders", [])->assertNotFound();
         $this->assertAuditHolds();
+    }
+
+    public function testAnOrderIdIsATextBecauseManyClientsReadNumbersAsFloats(): void
+    {
+        $id = $this->send(1, 'sell', '1', '100.0')->json('order.id');
+        self::assertIsString($id);
+        self::assertGreaterThan(2 ** 53, (int) $id);
+        self::assertSame($id, $this->order($id)['id']);
     }
 
     public function testBalancesAreExactInEveryMomentOfTheBackgroundWriting(): void
@@ -169,6 +182,8 @@ final class SpotHttpTest extends TestCase
             'database.redis.stream.host' => '127.0.0.1',
             'database.redis.stream.port' => (string) $this->server->port,
         ]);
+        $order = ['user_id' => 1, 'side' => 'sell', 'type' => 'market', 'quantity' => '2', 'price' => ['100.0']];
+        $this->postJson('/api/markets/usd_btc/orders', $order)->assertStatus(422);
         $sell = $this->accepted(1, 'sell', '2', '100.0');
         $buy = $this->accepted(2, 'buy', '0.5', '101.0');
         $this->postJson('/api/markets/usd_btc/orders', ['user_id' => 2])->assertStatus(422);
@@ -182,6 +197,13 @@ final class SpotHttpTest extends TestCase
         self::assertSame('canceled', $this->order($sell)['status']);
         $this->assertBalances(1, ['1049.95', '1049.95'], ['9.5', '9.5']);
         $this->assertAuditHolds();
+
+        // Nobody knows whether an order got there when the answer is lost: its id says it later.
+        $this->server->kill();
+        $lost = $this->send(1, 'sell', '2', '100.0')->assertStatus(503)->json('order_id');
+        $this->server->start();
+        $this->getJson("/api/markets/usd_btc/orders/$lost")->assertNotFound();
+        $this->accepted(1, 'sell', '2', '100.0');
     }
 
     /** @param array<string, mixed> $config a fresh exchange of ten users with 1000 usd and 10 btc each */
@@ -244,13 +266,13 @@ final class SpotHttpTest extends TestCase
         return $this->send($user, $side, $quantity, $price, $ioc)->assertCreated()->json('order');
     }
 
-    private function accepted(int $user, string $side, string $quantity, ?string $price): int
+    private function accepted(int $user, string $side, string $quantity, ?string $price): string
     {
         return $this->send($user, $side, $quantity, $price)->assertStatus(202)->json('order_id');
     }
 
     /** @return array<string, mixed> */
-    private function order(int $id): array
+    private function order(string $id): array
     {
         return $this->getJson("/api/markets/usd_btc/orders/$id")->assertOk()->json('order');
     }

@@ -77,6 +77,10 @@ final class StreamEntry
         $side = Side::from($this->oneOf('side', ['buy', 'sell']));
         $type = OrderType::from($this->oneOf('type', ['limit', 'market']));
 
+        if ($type === OrderType::Market && isset($this->fields['price'])) {
+            throw new InvalidArgumentException('a market order has no price');
+        }
+
         return new OrderCommand(
             CommandAction::Place,
             $orderId,
