@@ -15,6 +15,7 @@ use App\Spot\MarketLoader;
 use App\Spot\Progress;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
+use InvalidArgumentException;
 use RedisException;
 use RuntimeException;
 
@@ -45,7 +46,7 @@ final class Audit extends Command
                 ? (new PrefixAudit($database, $exchange))->run($reached, $this->inputs($exchange, $inputs, $files, $reached))
                 : null;
             $database->rollBack();
-        } catch (RuntimeException | RedisException $error) {
+        } catch (InvalidArgumentException | RuntimeException | RedisException $error) {
             $this->error($error->getMessage());
 
             return self::FAILURE;
