@@ -7,6 +7,7 @@ namespace WriteBuffer\Tests;
 use PHPUnit\Framework\TestCase;
 use Redis;
 use WriteBuffer\Tests\Support\RedisServer;
+use WriteBuffer\Tests\Support\ServerControl;
 use WriteBuffer\Tests\Support\SpotBackend;
 
 /** Orders out of a Redis stream, through workers that die, to a database that has each once. */
@@ -171,6 +172,26 @@ final class SpotStreamTest extends TestCase
         $this->assertAllInEffect(20_000);
     }
 
+    public function testADatabaseThatIsAwayForAWhileIsWaitedFor(): void
+    {
+        foreach (['usd_btc', 'usd_btc,usd_eth'] as $round => $markets) {
+            // With two markets funds are reserved in the database, too.
+            $this->spot = $this->spot->with(['SPOT_MARKETS' => $markets]);
+            self::assertSame(0, $this->spot->artisan('spot:migrate-and-seed --fresh', $output), $output);
+            $this->redis->del($this->stream());
+            $this->addOrders(8_000);
+            $worker = $this->spot->start("spot:process-orders --stream --flush-interval=20 --max-pending=3000 {$this->spot->journal()}", $pipe);
+            $this->spot->waitForEvents($worker, 0);
+            // SQLite is never away: there the worker just goes on.
+            ServerControl::get()->away(static fn () => null);
+            $this->spot->waitForEvents($worker, 7_999);
+            proc_terminate($worker, SIGTERM);
+            $output = (string) stream_get_contents($pipe);
+            self::assertSame(0, $this->spot->end($worker), "round $round: $output");
+            $this->assertAllInEffect(8_000);
+        }
+    }
+
     public function testWhatCannotBeDoneIsRefusedWithAReasonAndTheNextEntryIsProcessed(): void
     {
         $this->spot = $this->spot->with(['SPOT_DEPOSIT_USD' => '1000000']);
@@ -200,7 +221,8 @@ final class SpotStreamTest extends TestCase
         $this->addOrders(2_000);
         foreach (['database', 'redis'] as $round => $queue) {
             $this->spot = $this->spot->with(['QUEUE_CONNECTION' => $queue, 'SPOT_JOURNAL' => 'off']);
-            self::assertSame(0, $this->spot->artisan('spot:queue-orders', $output), $output);
+            // So short that one queue worker runs the job several times.
+            self::assertSame(0, $this->spot->artisan('spot:queue-orders --run=20', $output), $output);
             $worker = $this->spot->start('queue:work --sleep=0', $pipe);
             $this->spot->waitForEvents($worker, 1_000 * $round);
             for ($i = 0; $i < 500 && $this->spot->events() < 2_000 * ($round + 1); $i++) {
@@ -212,6 +234,7 @@ final class SpotStreamTest extends TestCase
             $this->assertAllInEffect(2_000 * ($round + 1));
             $queued = $queue === 'database' ? (int) $this->spot->value('SELECT count(*) FROM jobs') : $this->redis->lLen('queues:default');
             self::assertSame(1, $queued, 'the job did not queue itself again');
+            self::assertGreaterThan(1, (int) $this->spot->value('SELECT max(epoch) FROM spot_progress'));
             $this->addOrders(2_000);
         }
     }

@@ -47,7 +47,7 @@ final class Audit extends Command
                 : null;
             $database->rollBack();
         } catch (InvalidArgumentException | RuntimeException | RedisException $error) {
-            $this->error($error->getMessage());
+            $this->error(($error instanceof RedisException ? 'The streams cannot be read from Redis: ' : '') . $error->getMessage());
 
             return self::FAILURE;
         }
