@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Tests;
 
-use App\Spot\Engines;
 use App\Spot\Exchange;
-use App\Spot\MarketEngine;
+use App\Spot\Worker\Engines;
+use App\Spot\Worker\MarketEngine;
 use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Foundation\Application;
 use Illuminate\Foundation\Testing\TestCase;

@@ -6,7 +6,7 @@ namespace WriteBuffer\Tests;
 
 use App\Spot\Input\RedisStream;
 use App\Spot\Market;
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 use PHPUnit\Framework\TestCase;
 use Redis;
 use RuntimeException;

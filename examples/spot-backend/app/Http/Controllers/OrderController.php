@@ -7,10 +7,10 @@ namespace App\Http\Controllers;
 use App\Spot\Exchange;
 use App\Spot\Gateway\OrderGateway;
 use App\Spot\Gateway\StreamAway;
-use App\Spot\LeaseHeld;
 use App\Spot\LiveState;
 use App\Spot\Market;
-use App\Spot\OrderIds;
+use App\Spot\Orders\OrderIds;
+use App\Spot\Worker\LeaseHeld;
 use Illuminate\Http\JsonResponse;
 use Illuminate\Http\Request;
 

@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace App\Spot\Audit;
 
-use App\Spot\CommandProcessor;
 use App\Spot\Decimal;
 use App\Spot\Exchange;
 use App\Spot\Funds\MarketFunds;
@@ -16,15 +15,16 @@ use App\Spot\Input\Input;
 use App\Spot\Input\OrderCommand;
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
-use App\Spot\OrderService;
-use App\Spot\OrderStatus;
-use App\Spot\OrderType;
-use App\Spot\Progress;
-use App\Spot\Side;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderService;
+use App\Spot\Orders\OrderStatus;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
 use App\Spot\Storage\Columns;
 use App\Spot\Storage\ReplayEnd;
 use App\Spot\Storage\ReplayStore;
+use App\Spot\Worker\CommandProcessor;
+use App\Spot\Worker\Progress;
 use Closure;
 use Illuminate\Database\Connection;
 

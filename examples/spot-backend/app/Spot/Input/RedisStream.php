@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot\Input;
 
 use App\Spot\Market;
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 use Closure;
 use Redis;
 use RedisException;

@@ -6,9 +6,9 @@ namespace App\Spot\Input;
 
 use App\Spot\Decimal;
 use App\Spot\Market;
-use App\Spot\Order;
-use App\Spot\OrderType;
-use App\Spot\Side;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
 use InvalidArgumentException;
 use OverflowException;
 

@@ -2,12 +2,17 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Clock;
+use App\Spot\Exchange;
 use App\Spot\Funds\MarketFunds;
 use App\Spot\Funds\SharedFunds;
 use App\Spot\Input\Entry;
+use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderService;
 use App\Spot\Storage\BufferStore;
 use Illuminate\Database\Connection;
 use RuntimeException;

@@ -2,12 +2,17 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Decimal;
 use App\Spot\Funds\SharedFunds;
 use App\Spot\Input\CommandAction;
 use App\Spot\Input\Entry;
 use App\Spot\Input\OrderCommand;
+use App\Spot\Market;
+use App\Spot\Orders\KnownOrders;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
 use Illuminate\Database\Connection;
 use WriteBuffer;
 
