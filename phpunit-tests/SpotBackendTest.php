@@ -6,6 +6,7 @@ namespace WriteBuffer\Tests;
 
 use PDO;
 use PHPUnit\Framework\TestCase;
+use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\SpotBackend;
 
 /** The example exchange, from an event file to a clean audit, on the database under test. */
@@ -54,6 +55,18 @@ final class SpotBackendTest extends TestCase
         self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=2000 $this->input", $output), $output);
         $this->spot->database()->exec('UPDATE spot_usd_accounts SET balance = 1 WHERE id = 1');
         self::assertSame(1, $this->spot->artisan("spot:audit $this->input", $audit), $audit);
+    }
+
+    public function testTheAuditNamesWhatIsBrokenWhateverIsFalsified(): void
+    {
+        if (!Database::isSqlite()) {
+            self::markTestSkipped('It falsifies copies of a file.');
+        }
+        self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=2000 $this->input", $output), $output);
+        $check = [PHP_BINARY, __DIR__ . '/../examples/spot-backend/bin/tamper-check', "{$this->spot->directory}/spot.sqlite"];
+        exec(implode(' ', array_map('escapeshellarg', $check)) . " $this->input 2>&1", $lines, $status);
+        self::assertSame(0, $status, implode("\n", $lines));
+        self::assertStringContainsString('20 passed, 0 failed', implode("\n", $lines));
     }
 
     public function testALineThatIsNoEventIsRefusedAndKeptAndTheWorkerGoesOn(): void

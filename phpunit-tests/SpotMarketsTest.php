@@ -23,14 +23,16 @@ final class SpotMarketsTest extends TestCase
         $this->spot->remove();
     }
 
+    /** SPOT_TEST_EVENTS=120000 makes it 100,000 matches and more. */
     public function testTwoMarketsShareQuoteAccountsAndEveryStatementHolds(): void
     {
-        $this->open('200000000');
+        $this->open('200000000', (int) (getenv('SPOT_TEST_EVENTS') ?: 8_000));
         $outputs = $this->work();
         foreach ($outputs as $output) {
             self::assertStringContainsString('refused 0,', $output);
             self::assertStringNotContainsString('Exception', $output);
         }
+        self::assertGreaterThan(intdiv($this->events * 9, 10), (int) $this->spot->value('SELECT count(*) FROM order_transactions'));
         $this->assertAuditHolds();
     }
 
@@ -69,6 +71,22 @@ final class SpotMarketsTest extends TestCase
         $this->assertAuditHolds();
     }
 
+    public function testTheAuditFindsFundsThatAreReservedForAnOrderThatIsInNoInput(): void
+    {
+        $this->open('200000000', 400);
+        $this->work();
+        $this->assertAuditHolds();
+        $database = $this->spot->database();
+        $order = ['id' => 64, 'user_id' => 1, 'trade_type' => 'buy', 'currency' => 'usd', 'coin' => 'btc', 'type' => 'limit', 'status' => 'new',
+            'quantity' => '1', 'price' => '1', 'created_at' => 1, 'updated_at' => 1];
+        $columns = implode(', ', array_keys($order));
+        $database->prepare("INSERT INTO orders ($columns) VALUES (" . rtrim(str_repeat('?, ', count($order)), ', ') . ')')->execute(array_values($order));
+        $available = (string) $this->spot->value('SELECT available_balance FROM spot_usd_accounts WHERE id = 1');
+        $database->prepare('UPDATE spot_usd_accounts SET available_balance = ? WHERE id = 1')->execute([bcsub($available, '1', 10)]);
+        self::assertSame(1, $this->audit($output), $output);
+        self::assertStringContainsString('funds are reserved for order 64 of usd_btc, which does not come in its input', $output);
+    }
+
     private function open(string $deposit, int $events = 8_000): void
     {
         $this->events = $events;
@@ -104,8 +122,13 @@ final class SpotMarketsTest extends TestCase
 
     private function assertAuditHolds(): void
     {
+        self::assertSame(0, $this->audit($output), $output);
+        self::assertStringContainsString('6 of 6 statements hold', $output);
+    }
+
+    private function audit(?string &$output): int
+    {
         $files = implode(' ', array_map(fn (string $market): string => escapeshellarg("$market={$this->inputs[$market]}"), self::MARKETS));
-        self::assertSame(0, $this->spot->artisan("spot:audit $files", $audit), $audit);
-        self::assertStringContainsString('6 of 6 statements hold', $audit);
+        return $this->spot->artisan("spot:audit $files", $output);
     }
 }

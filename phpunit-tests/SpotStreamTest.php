@@ -7,6 +7,7 @@ namespace WriteBuffer\Tests;
 use PHPUnit\Framework\TestCase;
 use Redis;
 use WriteBuffer\Tests\Support\RedisServer;
+use WriteBuffer\Tests\Support\ServerControl;
 use WriteBuffer\Tests\Support\SpotBackend;
 
 /** Orders out of a Redis stream, through workers that die, to a database that has each once. */
@@ -45,7 +46,9 @@ final class SpotStreamTest extends TestCase
         $entries = 20_000;
         $this->addOrders($entries);
         for ($kill = 0; $kill < 10; $kill++) {
-            $worker = $this->spot->start($this->worker('--max-buffer=200 --max-pending=2000'), $pipe);
+            // Without a journal what was not committed is gone, and only the stream has it.
+            $journal = $kill % 2 === 0 ? '' : '--journal=off';
+            $worker = $this->spot->start($this->worker("--max-buffer=200 --max-pending=2000 $journal"), $pipe);
             $this->spot->waitForEvents($worker, $this->spot->events());
             usleep(mt_rand(0, 60_000));
             proc_terminate($worker, SIGKILL);
@@ -107,18 +110,35 @@ final class SpotStreamTest extends TestCase
     public function testAnEntryIsNotAcknowledgedBeforeItIsCommitted(): void
     {
         $this->addOrders(300);
-        $worker = $this->spot->start($this->worker('--flush-interval=3600000 --max-buffer=100000'), $pipe);
-        for ($i = 0; $i < 1_000 && $this->pending() < 300; $i++) {
-            usleep(10_000);
-        }
-        // All is read, and a good while later nothing of it is written.
-        usleep(300_000);
-        self::assertSame(300, $this->pending());
+        $worker = $this->startThatWritesNothing($pipe, '--journal=off');
+        // By the time that it has applied another one, it has looked at what may be acknowledged.
+        $this->addOrders(1);
+        $this->waitUntilApplied($worker, 301);
+        proc_terminate($worker, SIGKILL);
+        $this->spot->end($worker);
+        self::assertSame(301, $this->pending());
         self::assertSame(0, $this->spot->events());
-        proc_terminate($worker, SIGTERM);
-        $output = (string) stream_get_contents($pipe);
-        self::assertSame(0, $this->spot->end($worker), $output);
-        $this->assertAllInEffect(300);
+        $this->workToTheEnd();
+        $this->assertAllInEffect(301);
+    }
+
+    public function testAWorkerThatWasTakenOverWritesNothingMoreAndStandsInNobodysWay(): void
+    {
+        $entries = 0;
+        foreach ([SIGTERM, SIGKILL] as $signal) {
+            $this->addOrders(300);
+            $first = $this->startThatWritesNothing($pipe);
+            self::assertSame(0, $this->spot->artisan($this->worker('--take-over'), $output), $output);
+            $this->assertAllInEffect($entries += 300);
+            proc_terminate($first, $signal);
+            $output = (string) stream_get_contents($pipe);
+            self::assertSame($signal === SIGTERM ? 1 : -1, $this->spot->end($first), $output);
+            self::assertStringContainsString($signal === SIGTERM ? 'The database refused' : '', $output);
+            // The next one is of the same host, and may touch all the same rows.
+            $this->addOrders(300);
+            $this->workToTheEnd();
+            $this->assertAllInEffect($entries += 300);
+        }
     }
 
     public function testAStreamThatWentToAnotherDatabaseIsNotGoneOnWithSilently(): void
@@ -152,6 +172,26 @@ final class SpotStreamTest extends TestCase
         $this->assertAllInEffect(20_000);
     }
 
+    public function testADatabaseThatIsAwayForAWhileIsWaitedFor(): void
+    {
+        foreach (['usd_btc', 'usd_btc,usd_eth'] as $round => $markets) {
+            // With two markets funds are reserved in the database, too.
+            $this->spot = $this->spot->with(['SPOT_MARKETS' => $markets]);
+            self::assertSame(0, $this->spot->artisan('spot:migrate-and-seed --fresh', $output), $output);
+            $this->redis->del($this->stream());
+            $this->addOrders(8_000);
+            $worker = $this->spot->start("spot:process-orders --stream --flush-interval=20 --max-pending=3000 {$this->spot->journal()}", $pipe);
+            $this->spot->waitForEvents($worker, 0);
+            // SQLite is never away: there the worker just goes on.
+            ServerControl::get()->away(static fn () => null);
+            $this->spot->waitForEvents($worker, 7_999);
+            proc_terminate($worker, SIGTERM);
+            $output = (string) stream_get_contents($pipe);
+            self::assertSame(0, $this->spot->end($worker), "round $round: $output");
+            $this->assertAllInEffect(8_000);
+        }
+    }
+
     public function testWhatCannotBeDoneIsRefusedWithAReasonAndTheNextEntryIsProcessed(): void
     {
         $this->spot = $this->spot->with(['SPOT_DEPOSIT_USD' => '1000000']);
@@ -181,7 +221,8 @@ final class SpotStreamTest extends TestCase
         $this->addOrders(2_000);
         foreach (['database', 'redis'] as $round => $queue) {
             $this->spot = $this->spot->with(['QUEUE_CONNECTION' => $queue, 'SPOT_JOURNAL' => 'off']);
-            self::assertSame(0, $this->spot->artisan('spot:queue-orders', $output), $output);
+            // So short that one queue worker runs the job several times.
+            self::assertSame(0, $this->spot->artisan('spot:queue-orders --run=20', $output), $output);
             $worker = $this->spot->start('queue:work --sleep=0', $pipe);
             $this->spot->waitForEvents($worker, 1_000 * $round);
             for ($i = 0; $i < 500 && $this->spot->events() < 2_000 * ($round + 1); $i++) {
@@ -193,6 +234,7 @@ final class SpotStreamTest extends TestCase
             $this->assertAllInEffect(2_000 * ($round + 1));
             $queued = $queue === 'database' ? (int) $this->spot->value('SELECT count(*) FROM jobs') : $this->redis->lLen('queues:default');
             self::assertSame(1, $queued, 'the job did not queue itself again');
+            self::assertGreaterThan(1, (int) $this->spot->value('SELECT max(epoch) FROM spot_progress'));
             $this->addOrders(2_000);
         }
     }
@@ -221,6 +263,31 @@ final class SpotStreamTest extends TestCase
     private function worker(string $options = ''): string
     {
         return "spot:process-orders --stream --stop-when-idle=1000 --flush-interval=20 {$this->spot->journal()} $options";
+    }
+
+    /**
+     * A worker that has applied 300 entries more and keeps them in its buffer.
+     *
+     * @param resource|null $pipe
+     * @return resource
+     */
+    private function startThatWritesNothing(&$pipe, string $options = '')
+    {
+        $options .= ' --flush-interval=3600000 --max-buffer=100000 --acknowledge=' . escapeshellarg("{$this->spot->directory}/applied");
+        $before = $this->spot->events();
+        $worker = $this->spot->start("spot:process-orders --stream {$this->spot->journal()} $options", $pipe);
+        $this->waitUntilApplied($worker, $before + 300);
+        return $worker;
+    }
+
+    /** @param resource $worker */
+    private function waitUntilApplied($worker, int $events): void
+    {
+        $file = "{$this->spot->directory}/applied";
+        for ($i = 0; $i < 6_000 && (int) @file_get_contents($file) < $events && proc_get_status($worker)['running']; $i++) {
+            usleep(10_000);
+        }
+        self::assertSame($events, (int) file_get_contents($file));
     }
 
     private function workToTheEnd(): string

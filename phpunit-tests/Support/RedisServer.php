@@ -65,6 +65,13 @@ final class RedisServer
         }
     }
 
+    /** What it had on its disk. */
+    public function forget(): void
+    {
+        SpotBackend::removeTree($this->directory);
+        mkdir($this->directory, 0700);
+    }
+
     public function remove(): void
     {
         $this->kill();

@@ -6,10 +6,10 @@ namespace App\Jobs;
 
 use App\Spot\Exchange;
 use App\Spot\Input\InputFactory;
-use App\Spot\LeaseHeld;
-use App\Spot\MarketEngine;
-use App\Spot\Worker;
-use App\Spot\WorkerSettings;
+use App\Spot\Worker\LeaseHeld;
+use App\Spot\Worker\MarketEngine;
+use App\Spot\Worker\Worker;
+use App\Spot\Worker\WorkerSettings;
 use Illuminate\Bus\Queueable;
 use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Database\Connection;

@@ -4,12 +4,12 @@ declare(strict_types=1);
 
 namespace App\Providers;
 
-use App\Spot\Engines;
 use App\Spot\Exchange;
 use App\Spot\Gateway\DirectGateway;
 use App\Spot\Gateway\OrderGateway;
 use App\Spot\Gateway\StreamGateway;
-use App\Spot\WorkerSettings;
+use App\Spot\Worker\Engines;
+use App\Spot\Worker\WorkerSettings;
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Database\Connection;

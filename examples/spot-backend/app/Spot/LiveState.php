@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace App\Spot;
 
+use App\Spot\Worker\Engines;
+use App\Spot\Worker\MarketEngine;
 use Illuminate\Database\Connection;
 use RuntimeException;
 

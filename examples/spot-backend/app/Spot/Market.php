@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace App\Spot;
 
+use App\Spot\Orders\Side;
+
 /**
  * One market and its integer units.
  *

@@ -17,6 +17,8 @@ return new class () extends Migration {
             // How often the market was taken over. A worker of an earlier epoch writes nothing.
             $table->unsignedBigInteger('epoch');
             $table->string('owner', 100)->nullable();
+            // The name of that worker's buffer, until all of it is written.
+            $table->string('buffer', 100)->nullable();
             $table->unsignedBigInteger('beat_at');
             $table->unsignedBigInteger('events')->default(0);
             $table->string('position', 50)->default('');

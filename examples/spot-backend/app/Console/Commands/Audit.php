@@ -7,14 +7,15 @@ namespace App\Console\Commands;
 use App\Spot\Audit\BooksAudit;
 use App\Spot\Audit\Finding;
 use App\Spot\Audit\PrefixAudit;
-use App\Spot\Engines;
 use App\Spot\Exchange;
 use App\Spot\Input\Input;
 use App\Spot\Input\InputFactory;
-use App\Spot\MarketLoader;
-use App\Spot\Progress;
+use App\Spot\Worker\Engines;
+use App\Spot\Worker\MarketLoader;
+use App\Spot\Worker\Progress;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
+use InvalidArgumentException;
 use RedisException;
 use RuntimeException;
 
@@ -45,8 +46,8 @@ final class Audit extends Command
                 ? (new PrefixAudit($database, $exchange))->run($reached, $this->inputs($exchange, $inputs, $files, $reached))
                 : null;
             $database->rollBack();
-        } catch (RuntimeException | RedisException $error) {
-            $this->error($error->getMessage());
+        } catch (InvalidArgumentException | RuntimeException | RedisException $error) {
+            $this->error(($error instanceof RedisException ? 'The streams cannot be read from Redis: ' : '') . $error->getMessage());
 
             return self::FAILURE;
         }

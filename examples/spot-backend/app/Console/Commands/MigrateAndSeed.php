@@ -7,14 +7,12 @@ namespace App\Console\Commands;
 use App\Spot\Exchange;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
-use Illuminate\Support\Facades\File;
 use PDO;
 use PDOException;
 
 final class MigrateAndSeed extends Command
 {
-    protected $signature = 'spot:migrate-and-seed
-        {--fresh : Drop everything first, and the journals of the default directory with it}';
+    protected $signature = 'spot:migrate-and-seed {--fresh : Drop everything first}';
 
     protected $description = 'Create the tables of the spot exchange and open the accounts';
 
@@ -23,10 +21,6 @@ final class MigrateAndSeed extends Command
         /** @var array<string, mixed> $connection */
         $connection = config('database.connections.' . DB::getDefaultConnection());
         $fresh = (bool) $this->option('fresh');
-
-        if ($fresh) {
-            $this->forgetJournals();
-        }
 
         if ($connection['driver'] === 'sqlite') {
             $this->prepareSqlite((string) $connection['database'], $fresh);
@@ -46,12 +40,6 @@ final class MigrateAndSeed extends Command
         $this->line("Opened accounts 1 to {$exchange->users} in " . implode(' and ', $exchange->currencies()) . '.');
 
         return self::SUCCESS;
-    }
-
-    /** Rows that a dead process left for the old tables must not reach the new ones. */
-    private function forgetJournals(): void
-    {
-        File::deleteDirectory(storage_path('app/journal'));
     }
 
     /**

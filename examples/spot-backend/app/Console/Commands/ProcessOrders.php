@@ -5,16 +5,16 @@ declare(strict_types=1);
 namespace App\Console\Commands;
 
 use App\Console\LiveLine;
-use App\Spot\Counts;
 use App\Spot\Exchange;
 use App\Spot\Input\Entry;
 use App\Spot\Input\Input;
 use App\Spot\Input\InputFactory;
 use App\Spot\Input\RedisStream;
 use App\Spot\Market;
-use App\Spot\MarketEngine;
-use App\Spot\Worker;
-use App\Spot\WorkerSettings;
+use App\Spot\Worker\Counts;
+use App\Spot\Worker\MarketEngine;
+use App\Spot\Worker\Worker;
+use App\Spot\Worker\WorkerSettings;
 use Illuminate\Console\Command;
 use Illuminate\Support\Facades\DB;
 use RuntimeException;
@@ -35,7 +35,6 @@ final class ProcessOrders extends Command
         {--limit= : Stop after so many events}
         {--stop-when-idle= : Stop when the stream has had nothing new for so long, ms}
         {--take-over : Fence a worker that has the market now}
-        {--buffer= : Name of the buffer, spot-MARKET if it is not given}
         {--journal=off : off, process, interval or always}
         {--journal-dir= : Directory of the journal; storage/app/journal when a journal is wanted}
         {--max-buffer=1000 : Rows in a batch}
@@ -121,7 +120,6 @@ final class ProcessOrders extends Command
         $milliseconds = fn (string $option): ?int => $this->option($option) === null ? null : (int) $this->option($option);
 
         return new WorkerSettings(
-            (string) $this->option('buffer'),
             $journal,
             $this->option('journal-dir') ?? ($journal === 'off' ? null : storage_path('app/journal')),
             (int) $this->option('max-buffer'),

@@ -6,10 +6,11 @@ namespace App\Http\Controllers;
 
 use App\Spot\Exchange;
 use App\Spot\Gateway\OrderGateway;
-use App\Spot\LeaseHeld;
+use App\Spot\Gateway\StreamAway;
 use App\Spot\LiveState;
 use App\Spot\Market;
-use App\Spot\OrderIds;
+use App\Spot\Orders\OrderIds;
+use App\Spot\Worker\LeaseHeld;
 use Illuminate\Http\JsonResponse;
 use Illuminate\Http\Request;
 
@@ -34,8 +35,12 @@ final class OrderController
         }
 
         $id = $ids->next($found);
-        $fields = ['action' => 'place', 'market' => $market, 'order_id' => $id] + $request->only(self::FIELDS);
-        $fields['ioc'] = in_array($fields['ioc'] ?? false, [true, 1, '1'], true) ? '1' : '0';
+        $given = array_filter($request->only(self::FIELDS), static fn (mixed $value): bool => $value !== null);
+        $fields = ['action' => 'place', 'market' => $market, 'order_id' => $id] + $given;
+
+        if (is_bool($fields['ioc'] ?? null)) {
+            $fields['ioc'] = (int) $fields['ioc'];
+        }
 
         return $this->submit($found, $id, $fields, JsonResponse::HTTP_CREATED);
     }
@@ -59,8 +64,8 @@ final class OrderController
         $order = $found === null ? null : $this->state->order($found, (int) $id);
 
         return $order === null
-            ? new JsonResponse(['message' => "There is no order {$id} in {$market}."], JsonResponse::HTTP_NOT_FOUND)
-            : new JsonResponse(['order' => $order, 'refusal' => $this->state->refusalOf((int) $id)]);
+            ? new JsonResponse(['message' => "There is no order {$id} in " . mb_scrub($market, 'UTF-8') . '.'], JsonResponse::HTTP_NOT_FOUND)
+            : new JsonResponse(['order' => self::shown($order), 'refusal' => $this->state->refusalOf((int) $id)]);
     }
 
     /** @param array<string, mixed> $fields */
@@ -68,21 +73,32 @@ final class OrderController
     {
         try {
             $receipt = $this->gateway->submit($market, $fields);
-        } catch (LeaseHeld $held) {
-            return new JsonResponse(['message' => $held->getMessage()], JsonResponse::HTTP_SERVICE_UNAVAILABLE);
+        } catch (LeaseHeld | StreamAway $error) {
+            return new JsonResponse(['message' => $error->getMessage(), 'order_id' => (string) $id], JsonResponse::HTTP_SERVICE_UNAVAILABLE);
         }
 
         if ($receipt->refusal !== null) {
-            return new JsonResponse(['message' => $receipt->refusal, 'order_id' => $id], JsonResponse::HTTP_UNPROCESSABLE_ENTITY);
+            return new JsonResponse(['message' => $receipt->refusal, 'order_id' => (string) $id], JsonResponse::HTTP_UNPROCESSABLE_ENTITY);
         }
 
         return $receipt->isApplied
-            ? new JsonResponse(['order' => $this->state->order($market, $id)], $status)
-            : new JsonResponse(['order_id' => $id, 'entry' => $receipt->entry], JsonResponse::HTTP_ACCEPTED);
+            ? new JsonResponse(['order' => self::shown((array) $this->state->order($market, $id))], $status)
+            : new JsonResponse(['order_id' => (string) $id, 'entry' => $receipt->entry], JsonResponse::HTTP_ACCEPTED);
+    }
+
+    /**
+     * Ids are beyond 2^53: a client that reads numbers as floats would ask for another order.
+     *
+     * @param array<string, mixed> $order
+     * @return array<string, mixed>
+     */
+    private static function shown(array $order): array
+    {
+        return ['id' => (string) $order['id']] + $order;
     }
 
     private static function unknownMarket(string $market): JsonResponse
     {
-        return new JsonResponse(['message' => "There is no market '{$market}'."], JsonResponse::HTTP_NOT_FOUND);
+        return new JsonResponse(['message' => "There is no market '" . mb_scrub($market, 'UTF-8') . "'."], JsonResponse::HTTP_NOT_FOUND);
     }
 }

@@ -4,23 +4,27 @@ declare(strict_types=1);
 
 namespace App\Spot\Audit;
 
-use App\Spot\CommandProcessor;
 use App\Spot\Decimal;
 use App\Spot\Exchange;
 use App\Spot\Funds\MarketFunds;
 use App\Spot\Funds\OwnFunds;
 use App\Spot\Funds\RecordedFunds;
+use App\Spot\Input\CommandAction;
+use App\Spot\Input\Entry;
 use App\Spot\Input\Input;
+use App\Spot\Input\OrderCommand;
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
-use App\Spot\OrderService;
-use App\Spot\OrderStatus;
-use App\Spot\OrderType;
-use App\Spot\Progress;
-use App\Spot\Side;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderService;
+use App\Spot\Orders\OrderStatus;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
+use App\Spot\Storage\Columns;
 use App\Spot\Storage\ReplayEnd;
 use App\Spot\Storage\ReplayStore;
+use App\Spot\Worker\CommandProcessor;
+use App\Spot\Worker\Progress;
 use Closure;
 use Illuminate\Database\Connection;
 
@@ -37,6 +41,9 @@ final class PrefixAudit
 
     private Finding $finding;
 
+    /** @var array<string, array<string, mixed>> orders that are `new`, by Order::key(): their entries are still to come */
+    private array $reserved = [];
+
     public function __construct(
         private readonly Connection $database,
         private readonly Exchange $exchange,
@@ -51,12 +58,16 @@ final class PrefixAudit
     public function run(array $reached, array $inputs): Finding
     {
         $store = new ReplayStore($this->exchange);
+        $this->lockNewOrders($store);
 
         foreach ($reached as $key => $progress) {
             $this->replay($store, $this->exchange->market($key), $progress, $inputs[$key]);
         }
 
-        $this->lockNewOrders($store);
+        foreach ($this->reserved as $order) {
+            $this->finding->fail("funds are reserved for order {$order['id']} of {$order['currency']}_{$order['coin']}, which does not come in its input");
+        }
+
         $orders = $store->packedOrders();
         $trades = $store->packedTrades();
         $this->compare('orders', 'id', ReplayStore::ORDER_COLUMNS, $orders, static fn (array $row): string => Order::key((int) $row['id']));
@@ -97,12 +108,13 @@ final class PrefixAudit
         $processor = new CommandProcessor($orders, $progress, $input->hasUniqueIds() ? null : $store);
         $input->open($progress);
 
-        try {
-            while (($entries = $input->read(self::ENTRIES_PER_READ)) !== null) {
-                array_map($processor->apply(...), $entries);
+        $isReached = false;
+
+        while ((!$isReached || $this->reserved !== []) && ($entries = $input->read(self::ENTRIES_PER_READ)) !== null) {
+            foreach ($entries as $entry) {
+                $isReached = $isReached || !$this->isApplied($processor, $entry);
+                $isReached && $this->findReserved($market, $entry);
             }
-        } catch (ReplayEnd) {
-            // The step after the last one.
         }
 
         $found = $store->reached;
@@ -110,6 +122,34 @@ final class PrefixAudit
         foreach (['events', 'position', 'matchId', 'steps'] as $what) {
             if ($found->$what !== $reached->$what) {
                 $this->finding->fail("spot_progress names {$what} {$reached->$what} of {$market->key()}, the replay got to {$found->$what}");
+            }
+        }
+    }
+
+    private function isApplied(CommandProcessor $processor, Entry $entry): bool
+    {
+        try {
+            $processor->apply($entry);
+
+            return true;
+        } catch (ReplayEnd) {
+            // The step after the last one.
+            return false;
+        }
+    }
+
+    private function findReserved(Market $market, Entry $entry): void
+    {
+        $command = $entry->content;
+        $found = $command instanceof OrderCommand ? $this->reserved[Order::key($command->orderId)] ?? null : null;
+
+        if ($found !== null && $command->action === CommandAction::Place) {
+            // Its number and its budget are known when its turn comes, or depend on what others did.
+            $columns = array_values(array_diff(ReplayStore::ORDER_COLUMNS, ['event', 'budget']));
+            $wanted = ['id' => $command->orderId] + Columns::newOrder($market, CommandProcessor::order($command, 0), OrderStatus::New);
+
+            if (ReplayStore::pack($columns, $found) === ReplayStore::pack($columns, $wanted)) {
+                unset($this->reserved[Order::key($command->orderId)]);
             }
         }
     }
@@ -144,6 +184,7 @@ final class PrefixAudit
     private function lockNewOrders(ReplayStore $store): void
     {
         foreach ($this->database->table('orders')->where('status', OrderStatus::New->value)->cursor() as $row) {
+            $this->reserved[Order::key((int) $row->id)] = (array) $row;
             $side = Side::from($row->trade_type);
             $lock = $row->type === OrderType::Market->value && $side === Side::Buy
                 ? Decimal::parse((string) $row->budget, Market::AMOUNT_SCALE)

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot\Funds;
 
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
+use App\Spot\Orders\Order;
 
 /**
  * What users may still lock.

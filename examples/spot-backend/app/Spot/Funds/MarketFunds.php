@@ -6,7 +6,7 @@ namespace App\Spot\Funds;
 
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
+use App\Spot\Orders\Order;
 
 /** A market's own accounts in memory, those that it shares with other markets in the database. */
 final class MarketFunds implements Funds

@@ -7,7 +7,7 @@ namespace App\Spot\Funds;
 use App\Spot\Decimal;
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
+use App\Spot\Orders\Order;
 
 /**
  * Accounts that one market writes alone, in 1e-10.

@@ -7,8 +7,8 @@ namespace App\Spot\Funds;
 use App\Spot\Decimal;
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
-use App\Spot\OrderStatus;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
 
 /**
  * For a replay: what funds were reserved in shared accounts depended on what other markets did

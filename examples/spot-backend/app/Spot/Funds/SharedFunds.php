@@ -6,13 +6,14 @@ namespace App\Spot\Funds;
 
 use App\Spot\Decimal;
 use App\Spot\Exchange;
-use App\Spot\Lease;
 use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
-use App\Spot\Order;
-use App\Spot\OrderRules;
-use App\Spot\OrderStatus;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderRules;
+use App\Spot\Orders\OrderStatus;
 use App\Spot\Storage\Columns;
+use App\Spot\Worker\Lease;
+use App\Spot\Worker\Outages;
 use Illuminate\Database\Connection;
 use RuntimeException;
 use WriteBuffer;
@@ -46,13 +47,15 @@ final class SharedFunds implements Funds
         private readonly Connection $database,
         private readonly WriteBuffer $buffer,
         private readonly Lease $lease,
+        private readonly Outages $outages = new Outages(),
     ) {
     }
 
     public function hasAccounts(int $userId): bool
     {
         // Accounts are opened, never closed: who has one once has it.
-        return ($this->users[$userId] ?? false) || ($this->users[$userId] = $this->findAccounts($userId));
+        return ($this->users[$userId] ?? false)
+            || ($this->users[$userId] = $this->outages->outlast($this->database, fn (): bool => $this->findAccounts($userId)));
     }
 
     /** @param array<int, int> $budgets of orders that an earlier worker reserved funds for, by id */
@@ -80,20 +83,13 @@ final class SharedFunds implements Funds
     public function lock(Order $order, OrderBook $book): Lock
     {
         $key = Order::key($order->id);
+        $attempts = 0;
+        $reserve = function () use ($order, $book, &$attempts): bool {
+            return $attempts++ > 0 && $this->isStored($order) || $this->tryToReserve($order, $book);
+        };
 
-        if (!isset($this->reserved[$key])) {
-            $wanted = $order->isMarketBuy() ? $book->cost($order, PHP_INT_MAX) : $order->lock();
-            $available = $this->available($order, $wanted);
-
-            if ($order->isMarketBuy()) {
-                $order->budget = $book->cost($order, $available);
-            }
-
-            if ($order->lock() === 0) {
-                return Lock::InStep;
-            }
-
-            $this->reserve([$order]);
+        if (!isset($this->reserved[$key]) && !$this->outages->outlast($this->database, $reserve)) {
+            return Lock::InStep;
         }
 
         if (!isset($this->reserved[$key])) {
@@ -112,6 +108,37 @@ final class SharedFunds implements Funds
     /** The accounts' own rows know what is available. */
     public function credit(int $userId, string $currency, int $amount): void
     {
+    }
+
+    /** @return bool false if there is nothing to lock */
+    private function tryToReserve(Order $order, OrderBook $book): bool
+    {
+        $wanted = $order->isMarketBuy() ? $book->cost($order, PHP_INT_MAX) : $order->lock();
+        $available = $this->available($order, $wanted);
+
+        if ($order->isMarketBuy()) {
+            $order->budget = $book->cost($order, $available);
+        }
+
+        if ($order->lock() === 0) {
+            return false;
+        }
+
+        $this->reserve([$order]);
+
+        return true;
+    }
+
+    /** Whether a reservation was committed, though its connection was lost. */
+    private function isStored(Order $order): bool
+    {
+        if (!$this->database->table('orders')->where('id', $order->id)->exists()) {
+            return false;
+        }
+
+        $this->reserved[Order::key($order->id)] = $order->budget;
+
+        return true;
     }
 
     private function isShared(Order $order): bool
@@ -140,7 +167,11 @@ final class SharedFunds implements Funds
             return $available;
         }
 
-        $result = $this->buffer->flush();
+        $until = hrtime(true) + Outages::OUTAGE_MAX_S * 1_000_000_000;
+
+        do {
+            $result = $this->buffer->flush();
+        } while (!$result->isSuccess() && $result->getQuarantined() === 0 && hrtime(true) < $until);
 
         return $result->isSuccess()
             ? $this->storedAvailable($order->userId, $currency)

@@ -5,9 +5,9 @@ declare(strict_types=1);
 namespace App\Spot\Gateway;
 
 use App\Spot\Clock;
-use App\Spot\Engines;
 use App\Spot\Input\StreamEntry;
 use App\Spot\Market;
+use App\Spot\Worker\Engines;
 use Throwable;
 
 /** To the engine in this process, at once. The process has to be the market's only worker. */

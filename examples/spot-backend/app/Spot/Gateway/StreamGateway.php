@@ -11,7 +11,7 @@ use App\Spot\Input\Refusal;
 use App\Spot\Input\StreamEntry;
 use App\Spot\Market;
 use Redis;
-use RuntimeException;
+use RedisException;
 
 /** To the market's Redis stream, where its worker reads; for any number of HTTP processes. */
 final class StreamGateway implements OrderGateway
@@ -30,11 +30,17 @@ final class StreamGateway implements OrderGateway
             return Receipt::refused($content->reason);
         }
 
-        $this->redis ??= $this->inputs->redis();
-        $entry = $this->redis->xAdd(RedisStream::keyOf($market), '*', array_map('strval', $fields));
+        try {
+            $this->redis ??= $this->inputs->redis();
+            $entry = $this->redis->xAdd(RedisStream::keyOf($market), '*', array_map('strval', $fields));
+        } catch (RedisException $error) {
+            $this->redis = null;
+
+            throw new StreamAway('Redis does not answer: what was asked for may be done or not. Look before you ask again.', 0, $error);
+        }
 
         return is_string($entry)
             ? Receipt::queued($entry)
-            : throw new RuntimeException('Redis took no entry for ' . RedisStream::keyOf($market) . '.');
+            : throw new StreamAway('Redis took no entry for ' . RedisStream::keyOf($market) . '.');
     }
 }

@@ -6,8 +6,8 @@ namespace App\Spot\Input;
 
 use App\Spot\Decimal;
 use App\Spot\Market;
-use App\Spot\Progress;
-use App\Spot\Side;
+use App\Spot\Orders\Side;
+use App\Spot\Worker\Progress;
 use InvalidArgumentException;
 use OverflowException;
 use RuntimeException;

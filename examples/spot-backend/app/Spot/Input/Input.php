@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace App\Spot\Input;
 
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 
 /** Where a market's orders come from, in an order that every replay repeats. */
 interface Input

@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 namespace App\Spot\Input;
 
-use App\Spot\OrderType;
-use App\Spot\Side;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
 
 /** What one entry of the input asks for. */
 final class OrderCommand

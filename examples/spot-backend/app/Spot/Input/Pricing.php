@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace App\Spot\Input;
 
-use App\Spot\Side;
+use App\Spot\Orders\Side;
 
 /**
  * At which price an order of the input is placed.

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot\Input;
 
 use App\Spot\Market;
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 use Closure;
 use Redis;
 use RedisException;
@@ -16,8 +16,12 @@ use SplQueue;
  * The stream `spot:orders:MARKET`, read by the consumer group `spot`.
  *
  * An entry is acknowledged once the buffer has committed what it did. Its id is in the same
- * atomic groups, in spot_progress, so an entry that comes again after a crash between the commit
- * and the acknowledgement is known by its id and acknowledged without being applied.
+ * atomic groups, in spot_progress, so an entry that was committed and not acknowledged before a
+ * crash is known by its id.
+ *
+ * Entries are asked for in two steps: the group gives out new ones, and then the worker reads
+ * what was given out after the last entry that it consumed. It need not be the one that they
+ * were given to: an answer may be lost, and a worker that was taken over reads on until it notices.
  */
 final class RedisStream implements Input
 {
@@ -35,12 +39,6 @@ final class RedisStream implements Input
     private const TEMPORARY = '/^(LOADING|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|BUSY) /';
 
     public int $redelivered = 0;
-
-    /**
-     * Where in the consumer's own unacknowledged entries to go on; null when they are through.
-     * They come before any new entry, after a lost connection, too: its last answer may be there.
-     */
-    private ?string $ownFrom = '0';
 
     private string $consumedTo = '0-0';
 
@@ -72,26 +70,27 @@ final class RedisStream implements Input
     public function open(Progress $progress): void
     {
         $this->consumedTo = $progress->position === '' ? '0-0' : $progress->position;
-        // From the first entry on: what was placed before the first worker came is an order, too.
-        $this->insist(fn (Redis $redis): mixed => $redis->xGroup('CREATE', self::keyOf($this->market), self::GROUP, '0', true));
+        // What was placed before the first worker came is an order, too.
+        $this->insist(fn (Redis $redis): mixed => $redis->xGroup('CREATE', self::keyOf($this->market), self::GROUP, $this->consumedTo, true));
+        $this->assertNothingWasLost();
         $this->assertNothingWasPassedOver();
+        $this->acknowledgeUpToPosition();
     }
 
     public function read(int $limit): ?array
     {
-        $entries = [];
+        $given = $this->readGroup($this->consumedTo, $limit);
 
-        foreach ($this->next($limit) as $id => $fields) {
-            if (self::isAfter($id, $this->consumedTo)) {
-                $entries[] = StreamEntry::parse($this->market, $id, is_array($fields) ? $fields : null);
-            } else {
-                $this->redelivered++;
-                // In effect once all that was consumed so far is.
-                $this->unacknowledged->enqueue([$id, $this->unacknowledged->isEmpty() ? 0 : $this->unacknowledged->top()[1]]);
-            }
+        if ($given === []) {
+            $this->passOverKnown($this->readGroup('>', $limit, self::BLOCK_MS));
+            $given = $this->readGroup($this->consumedTo, $limit);
         }
 
-        return $entries;
+        return array_map(
+            fn (string $id, mixed $fields): Entry => StreamEntry::parse($this->market, $id, is_array($fields) ? $fields : null),
+            array_keys($given),
+            $given,
+        );
     }
 
     public function consumed(Entry $entry, int $sequence): void
@@ -159,31 +158,55 @@ final class RedisStream implements Input
         }
     }
 
-    /** @return array<string, mixed> fields by id */
-    private function next(int $limit): array
+    /** What was given out and is in the database since an earlier run. */
+    private function acknowledgeUpToPosition(): void
     {
         $key = self::keyOf($this->market);
 
-        if ($this->ownFrom !== null) {
-            $own = $this->readGroup($key, $this->ownFrom, $limit, null);
-
-            if ($own !== []) {
-                $this->ownFrom = (string) array_key_last($own);
-
-                return $own;
-            }
-
-            $this->ownFrom = null;
-        }
-
-        return $this->readGroup($key, '>', $limit, self::BLOCK_MS);
+        do {
+            $known = array_column((array) $this->insist(
+                fn (Redis $redis): mixed => $redis->xPending($key, self::GROUP, '-', $this->consumedTo, self::ACKNOWLEDGE_MAX, self::CONSUMER),
+            ), 0);
+            $known === [] || $this->insist(fn (Redis $redis): mixed => $redis->xAck($key, self::GROUP, $known));
+            $this->redelivered += count($known);
+        } while (count($known) === self::ACKNOWLEDGE_MAX);
     }
 
-    /** @return array<string, mixed> */
-    private function readGroup(string $key, string $from, int $limit, ?int $blockMs): array
+    /**
+     * A group that was set back gives out again what is consumed.
+     *
+     * @param array<string, mixed> $given
+     */
+    private function passOverKnown(array $given): void
     {
+        $known = array_filter(array_keys($given), fn (string $id): bool => !self::isAfter($id, $this->consumedTo));
+        $known === [] || $this->assertNothingWasLost();
+        $this->redelivered += count($known);
+
+        foreach ($known as $id) {
+            // In effect once all that was consumed so far is.
+            $this->unacknowledged->enqueue([$id, $this->unacknowledged->isEmpty() ? 0 : $this->unacknowledged->top()[1]]);
+        }
+    }
+
+    /** New entries have later ids than all before. In a stream that lost its end they could be taken for old ones. */
+    private function assertNothingWasLost(): void
+    {
+        $key = self::keyOf($this->market);
+        $last = ((array) $this->insist(fn (Redis $redis): mixed => $redis->xInfo('STREAM', $key)))['last-generated-id'] ?? '0-0';
+
+        if (self::isAfter($this->consumedTo, $last)) {
+            throw new RuntimeException("{$key} ends at {$last}, but this database has consumed {$this->consumedTo}: Redis lost entries. If"
+                . " it is the right one, have it go on after that: redis-cli XSETID {$key} {$this->consumedTo}");
+        }
+    }
+
+    /** @return array<string, mixed> fields by id: new ones after `>`, else what was given out after an id */
+    private function readGroup(string $after, int $limit, ?int $blockMs = null): array
+    {
+        $key = self::keyOf($this->market);
         $answer = $this->command(
-            fn (Redis $redis): mixed => $redis->xReadGroup(self::GROUP, self::CONSUMER, [$key => $from], $limit, $blockMs),
+            fn (Redis $redis): mixed => $redis->xReadGroup(self::GROUP, self::CONSUMER, [$key => $after], $limit, $blockMs),
         );
 
         return is_array($answer) ? (array) ($answer[$key] ?? []) : [];
@@ -204,8 +227,7 @@ final class RedisStream implements Input
     }
 
     /**
-     * One attempt. Nothing is repeated here: a read whose answer was lost has to be repeated as a
-     * read of the consumer's own entries, or they would be passed over.
+     * One attempt.
      *
      * @param Closure(Redis): mixed $command
      * @return mixed null while Redis is away, up to a bound
@@ -244,7 +266,6 @@ final class RedisStream implements Input
     private function wait(RedisException $exception): void
     {
         $this->redis = null;
-        $this->ownFrom = '0';
 
         if (hrtime(true) - ($this->awaySinceNs ??= hrtime(true)) > self::OUTAGE_MAX_S * 1_000_000_000) {
             throw $exception;

@@ -6,9 +6,9 @@ namespace App\Spot\Input;
 
 use App\Spot\Decimal;
 use App\Spot\Market;
-use App\Spot\Order;
-use App\Spot\OrderType;
-use App\Spot\Side;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
 use InvalidArgumentException;
 use OverflowException;
 
@@ -76,6 +76,10 @@ final class StreamEntry
     {
         $side = Side::from($this->oneOf('side', ['buy', 'sell']));
         $type = OrderType::from($this->oneOf('type', ['limit', 'market']));
+
+        if ($type === OrderType::Market && isset($this->fields['price'])) {
+            throw new InvalidArgumentException('a market order has no price');
+        }
 
         return new OrderCommand(
             CommandAction::Place,

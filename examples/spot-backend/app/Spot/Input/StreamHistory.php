@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace App\Spot\Input;
 
 use App\Spot\Market;
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 use Redis;
 
 /** A stream from its first entry to its last, without taking part in its consumption. */

@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace App\Spot\Matching;
 
 use App\Spot\Decimal;
-use App\Spot\Order;
-use App\Spot\Side;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\Side;
 use LogicException;
 use SplHeap;
 use SplMaxHeap;

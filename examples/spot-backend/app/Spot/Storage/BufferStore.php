@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 namespace App\Spot\Storage;
 
-use App\Spot\Outages;
-use App\Spot\Progress;
+use App\Spot\Worker\Outages;
+use App\Spot\Worker\Progress;
 use Closure;
 use Illuminate\Database\Connection;
 use PDO;

@@ -6,10 +6,10 @@ namespace App\Spot\Storage;
 
 use App\Spot\Decimal;
 use App\Spot\Market;
-use App\Spot\Order;
-use App\Spot\OrderStatus;
-use App\Spot\OrderType;
-use App\Spot\Settlement;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Settlement;
 
 /** The exchange's objects as columns of its tables. */
 final class Columns

@@ -6,11 +6,11 @@ namespace App\Spot\Storage;
 
 use App\Spot\Decimal;
 use App\Spot\Exchange;
-use App\Spot\KnownOrders;
 use App\Spot\Market;
-use App\Spot\Order;
-use App\Spot\OrderStatus;
-use App\Spot\Progress;
+use App\Spot\Orders\KnownOrders;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
+use App\Spot\Worker\Progress;
 use Closure;
 use LogicException;
 

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace App\Spot\Storage;
 
-use App\Spot\Progress;
+use App\Spot\Worker\Progress;
 use Closure;
 
 /** Where the exchange's state goes: the write buffer, or the memory of the audit's replay. */

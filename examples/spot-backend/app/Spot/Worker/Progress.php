@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
 /**
  * How far the input has been consumed, and by whom.

@@ -2,8 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
 
+use App\Spot\Decimal;
+use App\Spot\Market;
 use App\Spot\Matching\Fill;
 
 /** One match: fills both orders and says what it moves, and for whom. All amounts in 1e-10. */

@@ -2,8 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Exchange;
+use App\Spot\Market;
 use Illuminate\Database\Connection;
 
 /** The markets that this process works itself. */

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
 
 /** The `trade_type` of an order. */
 enum Side: string

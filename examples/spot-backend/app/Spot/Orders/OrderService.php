@@ -2,14 +2,17 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
 
+use App\Spot\Decimal;
 use App\Spot\Funds\Funds;
 use App\Spot\Funds\Lock;
+use App\Spot\Market;
 use App\Spot\Matching\Fill;
 use App\Spot\Matching\OrderBook;
 use App\Spot\Storage\Columns;
 use App\Spot\Storage\SpotStore;
+use App\Spot\Worker\Progress;
 use LogicException;
 
 /**

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
 use RuntimeException;
 

@@ -2,7 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
+
+use App\Spot\Clock;
+use App\Spot\Market;
 
 /**
  * Ids for orders that are placed here: the time in ms, 16 random bits, the number of the market.

@@ -2,7 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
+
+use App\Spot\Decimal;
+use App\Spot\Market;
 
 /** What an order must be like, whoever places it and whatever funds there are. */
 final class OrderRules

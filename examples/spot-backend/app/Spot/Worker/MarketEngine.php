@@ -2,12 +2,17 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Clock;
+use App\Spot\Exchange;
 use App\Spot\Funds\MarketFunds;
 use App\Spot\Funds\SharedFunds;
 use App\Spot\Input\Entry;
+use App\Spot\Market;
 use App\Spot\Matching\OrderBook;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderService;
 use App\Spot\Storage\BufferStore;
 use Illuminate\Database\Connection;
 use RuntimeException;
@@ -24,8 +29,6 @@ final class MarketEngine
     private readonly OrderService $orders;
     private readonly ?Intake $intake;
     private readonly CommandProcessor $processor;
-    private readonly Lease $lease;
-    private readonly int $quarantinedBefore;
     private int $beatNs = 0;
 
     public readonly Progress $progress;
@@ -37,25 +40,17 @@ final class MarketEngine
     private function __construct(
         public readonly Market $market,
         public readonly WriteBuffer $buffer,
-        private readonly Connection $database,
+        private readonly Lease $lease,
         private readonly WorkerSettings $settings,
+        Connection $database,
         Exchange $exchange,
-        string $input,
         bool $hasUniqueIds,
+        int $refusedOfFormer,
     ) {
-        // What a dead worker left in its journal comes first: only then is the database the truth.
-        $adopted = $buffer->flush($settings->drainTimeoutMs);
-
-        if ($adopted->getPending() > 0 || !$adopted->isSuccess() && $adopted->getQuarantined() === 0) {
-            throw new RuntimeException('Taking over the journal failed: ' . implode('; ', $adopted->getErrors()));
-        }
-
-        $this->quarantinedBefore = (int) $buffer->getStats()['quarantined'];
-        $this->lease = Lease::take($database, $market, $input, $settings->leaseMs, $settings->takeOver, $buffer->sequence());
         $loader = new MarketLoader($database, $market);
         $this->progress = $loader->progress();
         $shared = array_values(array_filter($market->currencies(), $exchange->isShared(...)));
-        $sharedFunds = new SharedFunds($market, $shared, $database, $buffer, $this->lease);
+        $sharedFunds = new SharedFunds($market, $shared, $database, $buffer, $lease);
         $funds = new MarketFunds($market, $loader->funds(array_values(array_diff($market->currencies(), $shared))), $sharedFunds, $shared);
         $this->book = new OrderBook();
         $this->store = new BufferStore($buffer, $database);
@@ -63,7 +58,7 @@ final class MarketEngine
         $this->intake = $hasUniqueIds && $shared === [] ? null : new Intake($market, $buffer, $database, $sharedFunds);
         $this->processor = new CommandProcessor($this->orders, $this->progress, $this->intake);
         $this->counts = $this->processor->counts;
-        $this->greeting = $this->resume($loader->openOrders(), $adopted);
+        $this->greeting = $this->resume($loader->openOrders(), $refusedOfFormer);
     }
 
     public static function start(
@@ -80,10 +75,33 @@ final class MarketEngine
 
         /** @var array<string, mixed> $connection */
         $connection = $database->getConfig();
-        $name = $settings->buffer === '' ? "spot-{$market->key()}" : $settings->buffer;
-        $buffer = WriteBuffer::open($name, $settings->bufferOptions(BufferSettings::dsn($connection)));
+        $options = $settings->bufferOptions(BufferSettings::dsn($connection));
+        $lease = Lease::of($database, $market, $input, $settings->leaseMs, $settings->takeOver);
+        $refused = $lease->formerBuffer === null ? 0 : self::writeFormer($lease->formerBuffer, $options, $settings->drainTimeoutMs);
+        $buffer = WriteBuffer::open($lease->take(), $options);
 
-        return new self($market, $buffer, $database, $settings, $exchange, $input, $hasUniqueIds);
+        return new self($market, $buffer, $lease, $settings, $database, $exchange, $hasUniqueIds, $refused);
+    }
+
+    /**
+     * What a dead worker left in its journal, or one of this process in its buffer, comes first:
+     * only then is the database the truth.
+     *
+     * @param array<string, mixed> $options
+     * @return int rows that the database refused
+     */
+    private static function writeFormer(string $name, array $options, int $timeoutMs): int
+    {
+        $former = WriteBuffer::open($name, $options);
+        $written = $former->flush($timeoutMs);
+
+        if ($written->getPending() > 0 || !$written->isSuccess() && $written->getQuarantined() === 0) {
+            throw new RuntimeException('Taking over the journal failed: ' . implode('; ', $written->getErrors()));
+        }
+
+        $former->close($timeoutMs);
+
+        return $written->getQuarantined();
     }
 
     /** @param list<Entry> $entries that are applied next */
@@ -126,7 +144,7 @@ final class MarketEngine
         // In this order: a group that is refused after the first line is not below its number.
         $committed = $this->buffer->committedSequence();
         $stats = $this->buffer->getStats();
-        $refused = (int) $stats['quarantined'] - $this->quarantinedBefore;
+        $refused = (int) $stats['quarantined'];
 
         if ($refused > 0) {
             throw new RuntimeException("The database refused {$refused} rows for good: " . ($stats['last_error'] ?? 'see the quarantine'));
@@ -153,7 +171,7 @@ final class MarketEngine
     }
 
     /** @param list<Order> $open */
-    private function resume(array $open, FlushResult $adopted): string
+    private function resume(array $open, int $refusedOfFormer): string
     {
         $newest = end($open);
         $taker = $newest !== false && $newest->event === $this->progress->events ? array_pop($open) : null;
@@ -163,8 +181,9 @@ final class MarketEngine
         $greeting = $this->progress->events === 0 ? '' : "Resuming after event {$this->progress->events}, match {$this->progress->matchId}: "
             . (count($open) + (int) ($taker !== null)) . ' open orders.';
 
-        // The market has gone on without them: its state and the place in its input are the database's.
-        return $adopted->getQuarantined() === 0 ? $greeting : trim("{$greeting} {$adopted->getQuarantined()} rows of a dead worker's"
-            . ' journal were refused and are in quarantine: it had been fenced.');
+        // The market goes on without them: its state and the place in its input are the database's.
+        return $refusedOfFormer === 0
+            ? $greeting
+            : trim("{$greeting} {$refusedOfFormer} rows that the worker before had left were refused: they are in the quarantine.");
     }
 }

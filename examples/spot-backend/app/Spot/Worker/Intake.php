@@ -2,12 +2,17 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Decimal;
 use App\Spot\Funds\SharedFunds;
 use App\Spot\Input\CommandAction;
 use App\Spot\Input\Entry;
 use App\Spot\Input\OrderCommand;
+use App\Spot\Market;
+use App\Spot\Orders\KnownOrders;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
 use Illuminate\Database\Connection;
 use WriteBuffer;
 
@@ -31,6 +36,23 @@ final class Intake implements KnownOrders
 
     /** @param list<Entry> $entries */
     public function prepare(array $entries): void
+    {
+        // Again from the start: a reservation whose commit was not answered is found as one of an earlier worker.
+        $this->outages->outlast($this->database, fn () => $this->look($entries));
+    }
+
+    public function isKnown(int $orderId): bool
+    {
+        return isset($this->known[Order::key($orderId)]);
+    }
+
+    public function remember(int $orderId): void
+    {
+        $this->known[Order::key($orderId)] = true;
+    }
+
+    /** @param list<Entry> $entries */
+    private function look(array $entries): void
     {
         $commands = $this->placements($entries);
         $ids = array_map(static fn (OrderCommand $command): int => $command->orderId, array_values($commands));
@@ -60,16 +82,6 @@ final class Intake implements KnownOrders
         )));
     }
 
-    public function isKnown(int $orderId): bool
-    {
-        return isset($this->known[Order::key($orderId)]);
-    }
-
-    public function remember(int $orderId): void
-    {
-        $this->known[Order::key($orderId)] = true;
-    }
-
     /**
      * Of two entries with the same id only the first can be an order.
      *
@@ -95,10 +107,6 @@ final class Intake implements KnownOrders
      */
     private function stored(array $ids): iterable
     {
-        return $ids === [] ? [] : $this->outages->outlast(
-            $this->database,
-            fn (): iterable => $this->database->table('orders')->whereIn('id', $ids)
-                ->get(['id', 'status', 'currency', 'coin', 'budget']),
-        );
+        return $ids === [] ? [] : $this->database->table('orders')->whereIn('id', $ids)->get(['id', 'status', 'currency', 'coin', 'budget']);
     }
 }

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
 
 /** Which order ids were used before, by orders that were accepted or refused. */
 interface KnownOrders

@@ -2,7 +2,9 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
+
+use App\Spot\Market;
 
 /**
  * 0.1 % of what the party receives, rounded down to 10 decimals: the buyer pays in the coin,

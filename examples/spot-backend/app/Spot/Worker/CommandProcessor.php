@@ -2,12 +2,16 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
 use App\Spot\Input\CommandAction;
 use App\Spot\Input\Entry;
 use App\Spot\Input\OrderCommand;
 use App\Spot\Input\Refusal;
+use App\Spot\Orders\KnownOrders;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderService;
+use App\Spot\Orders\Outcome;
 
 /** Applies one entry of the input after the other, and counts what became of them. */
 final class CommandProcessor

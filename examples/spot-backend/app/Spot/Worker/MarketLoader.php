@@ -2,9 +2,16 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Decimal;
+use App\Spot\Exchange;
 use App\Spot\Funds\OwnFunds;
+use App\Spot\Market;
+use App\Spot\Orders\Order;
+use App\Spot\Orders\OrderStatus;
+use App\Spot\Orders\OrderType;
+use App\Spot\Orders\Side;
 use Illuminate\Database\Connection;
 use Illuminate\Database\Query\Builder;
 use RuntimeException;

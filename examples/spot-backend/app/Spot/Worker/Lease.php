@@ -2,8 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
+use App\Spot\Clock;
+use App\Spot\Market;
 use Illuminate\Database\Connection;
 use RuntimeException;
 
@@ -13,52 +15,57 @@ use RuntimeException;
  * Who takes the market over makes the epoch one more. Each atomic group updates that row by
  * market and epoch, so the database refuses every group of whoever had it before, whatever the
  * clocks say. The time of the last sign of life only says whether it is polite to take over.
+ *
+ * Each epoch has a buffer of its own name, which stands in the row. What its worker leaves in a
+ * journal is written by the next one, before the epoch changes. What is refused afterwards goes
+ * to the quarantine of that name, where no group of a later epoch ever waits behind it.
  */
 final class Lease
 {
+    /** @param string|null $formerBuffer whose rows are still of the epoch that is to end */
     private function __construct(
         private readonly Connection $database,
         private readonly string $market,
-        private readonly int $epoch,
+        private int $epoch,
+        public readonly ?string $formerBuffer,
     ) {
     }
 
     /**
-     * To be called with nothing pending: what a dead worker left was still of its epoch.
+     * The market as it is now: it may be taken, but is not yet.
      *
-     * @param int $sequence of the new worker's buffer
      * @throws LeaseHeld
      */
-    public static function take(Connection $database, Market $market, string $input, int $leaseMs, bool $force, int $sequence): self
+    public static function of(Connection $database, Market $market, string $input, int $leaseMs, bool $force): self
     {
         $row = self::rowOf($database, $market, $input);
-        $nowMs = Clock::nowMs();
-        $owner = Owner::ofThisProcess();
 
-        if (!$force && $row->owner !== null && !Owner::parse((string) $row->owner)->mayBeReplacedBy($owner)) {
-            $leftMs = (int) $row->beat_at + $leaseMs - $nowMs;
+        if (!$force && $row->owner !== null && !Owner::parse((string) $row->owner)->mayBeReplacedBy(Owner::ofThisProcess())) {
+            $leftMs = (int) $row->beat_at + $leaseMs - Clock::nowMs();
             $leftMs <= 0 || throw new LeaseHeld(
                 "{$market->key()} is worked by {$row->owner}, heard of {$row->beat_at}: end that worker, wait {$leftMs} ms, or fence it with --take-over.",
             );
         }
 
-        $taken = $database->table('spot_progress')->where('market', $market->key())->where('epoch', $row->epoch)->update([
-            'epoch' => $row->epoch + 1,
-            'owner' => $owner->text(),
-            'beat_at' => $nowMs,
-            'sequence' => $sequence,
-        ]);
-
-        if ($taken !== 1) {
-            throw new LeaseHeld("{$market->key()} was taken by another worker just now.");
-        }
-
-        return new self($database, $market->key(), (int) $row->epoch + 1);
+        return new self($database, $market->key(), (int) $row->epoch, $row->buffer);
     }
 
-    public function epoch(): int
+    /**
+     * @return string the name of the new epoch's buffer
+     * @throws LeaseHeld
+     */
+    public function take(): string
     {
-        return $this->epoch;
+        $buffer = "spot-{$this->market}-" . ($this->epoch + 1) . '-' . bin2hex(random_bytes(4));
+        $taken = $this->database->table('spot_progress')->where('market', $this->market)->where('epoch', $this->epoch)->update([
+            'epoch' => ++$this->epoch,
+            'owner' => Owner::ofThisProcess()->text(),
+            'buffer' => $buffer,
+            'beat_at' => Clock::nowMs(),
+            'sequence' => 0,
+        ]);
+
+        return $taken === 1 ? $buffer : throw new LeaseHeld("{$this->market} was taken by another worker just now.");
     }
 
     /** Inside a transaction: it then commits only if the market is still this worker's. */
@@ -71,10 +78,11 @@ final class Lease
         }
     }
 
-    /** Lets the next worker have the market without a wait. */
+    /** Lets the next worker have the market without a wait. To be called when all is written. */
     public function release(): void
     {
-        $this->database->table('spot_progress')->where('market', $this->market)->where('epoch', $this->epoch)->update(['owner' => null]);
+        $this->database->table('spot_progress')->where('market', $this->market)->where('epoch', $this->epoch)
+            ->update(['owner' => null, 'buffer' => null]);
     }
 
     private static function rowOf(Connection $database, Market $market, string $input): object

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
 /** A process, told from a later one that has the same number by the time it was started. */
 final class Owner

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
 
 /**
  * new → pending → executing → executed or canceled; `removed` is an order that was refused.

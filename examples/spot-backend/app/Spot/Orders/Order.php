@@ -2,7 +2,10 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Orders;
+
+use App\Spot\Decimal;
+use App\Spot\Market;
 
 /** An order while it can still be matched. Units: see Market. */
 final class Order

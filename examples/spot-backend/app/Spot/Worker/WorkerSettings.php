@@ -2,13 +2,12 @@
 
 declare(strict_types=1);
 
-namespace App\Spot;
+namespace App\Spot\Worker;
 
 /** How a worker writes, and when it ends. Times in ms. */
 final class WorkerSettings
 {
     /**
-     * @param string $buffer         name of the buffer; the market's own if it is empty
      * @param string|null $journalDir also where refused rows are kept
      * @param int|null $entriesMax   ends after so many entries
      * @param int|null $idleMs       ends when no entry came for so long
@@ -16,7 +15,6 @@ final class WorkerSettings
      * @param bool $takeOver         fences another worker of the market
      */
     public function __construct(
-        public readonly string $buffer = '',
         public readonly string $journal = 'off',
         public readonly ?string $journalDir = null,
         public readonly int $maxBufferSize = 1_000,
@@ -35,7 +33,6 @@ final class WorkerSettings
     public function until(?int $idleMs, ?int $runMs): self
     {
         return new self(
-            $this->buffer,
             $this->journal,
             $this->journalDir,
             $this->maxBufferSize,
