@@ -24,6 +24,8 @@ PHPUNIT_ARGS ?=
 RUST_ARGS    ?=
 # 1: `make test` fails, instead of saying so and going on, where MySQL is not to be had.
 REQUIRE_MYSQL ?=
+# Further arguments for `make bench`: see bench/bench --help.
+BENCH_ARGS ?=
 
 target    := $(or $(CARGO_TARGET_DIR),target)
 library   := $(target)/release/libwrite_buffer.so
@@ -79,6 +81,14 @@ demo: ## Run the example exchange (DB=sqlite|mysql|mariadb, CROSSING=1, KILL=5)
 	esac; \
 	"$${run[@]}" env DB="$(DB)" CROSSING="$(CROSSING)" KILL="$(KILL)" EXTENSION="$(EXTENSION)" PHP="$(PHP)" \
 		examples/spot-backend/bin/demo
+
+.PHONY: bench bench-quick
+bench: ## Measure beside what one would take instead (BENCH_ARGS="--only=adding --runs=9")
+	@scripts/setup.sh build bench
+	@$(MAKE) build
+	@scripts/bench.sh "$(EXTENSION)" --out "$(target)/bench" $(BENCH_ARGS)
+bench-quick: ## The same in a minute: a look, not a measurement
+	@$(MAKE) bench BENCH_ARGS="--quick $(BENCH_ARGS)"
 
 .PHONY: lint
 lint: lint-rust lint-php lint-scripts lint-stubs ## Check format, lints, syntax and stubs

@@ -2,12 +2,13 @@
 # Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
 # second run costs next to nothing and prints nothing.
 #
-#   scripts/setup.sh [GROUP...]      groups: build test demo lint image  (default: build)
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
 #   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
+#   bench   what is measured beside, and matplotlib
 #   image   what scripts/build-mysql-image.sh needs
 #
 # Rust is not installed, only asked for. SETUP_DRY_RUN=1 only says what is missing.
@@ -29,8 +30,10 @@ packages_of() {
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
         lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
+        bench) echo php-cli php-dev php-mysql php-mbstring php-xml php-bcmath php-laravel-framework \
+                    redis-server php-redis python3-matplotlib ;;
         image) echo debootstrap debian-archive-keyring ;;
-        *) fail "unknown group '$1' (build, test, demo, lint, image)" ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, bench, image)" ;;
     esac
 }
 

@@ -38,6 +38,13 @@ final class Database
         return $connection;
     }
 
+    /** Lets LOAD DATA LOCAL be sent, which servers refuse unless told otherwise. */
+    public static function allowLocalInfile(): void
+    {
+        $admin = parse_url(self::env('WRITE_BUFFER_TEST_ADMIN_DSN'));
+        new PDO("mysql:host={$admin['host']};port={$admin['port']}", $admin['user'], $admin['pass'], [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::MYSQL_ATTR_INIT_COMMAND => 'SET GLOBAL local_infile = 1']);
+    }
+
     /** Empty tables, and in them what a flow finds there. */
     public static function prepare(Flow $flow): void
     {
@@ -82,12 +89,14 @@ final class Database
     {
         $pdo = self::pdo();
         $facts = [];
-        foreach ([
+        foreach (
+            [
             "SELECT COUNT(*), SUM(executed_quantity), SUM(fee), SUM(status = 'executed'), SUM(updated_at) FROM orders",
             'SELECT COUNT(*), COUNT(DISTINCT match_id), SUM(amount), SUM(sell_fee) FROM order_transactions',
             'SELECT COUNT(*), SUM(balance), SUM(available_balance), SUM(id * balance) FROM spot_usd_accounts',
             'SELECT COUNT(*), SUM(balance), SUM(available_balance), SUM(id * balance) FROM spot_btc_accounts',
-        ] as $query) {
+            ] as $query
+        ) {
             $facts[] = implode(' ', $pdo->query($query)->fetch(PDO::FETCH_NUM));
         }
 

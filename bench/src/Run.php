@@ -49,7 +49,7 @@ final class Run
     private function child(string $script, array $spec, array $flags): array
     {
         $extensions = array_merge(...array_map(static fn (string $name): array => ['-d', "extension=$name"], array_filter(explode(PATH_SEPARATOR, (string) getenv('BENCH_EXTENSIONS')))));
-        $command = [PHP_BINARY, ...$extensions, '-d', 'memory_limit=8G', '-d', 'zend.assertions=-1', ...$flags, dirname(__DIR__) . "/children/$script.php", json_encode($spec, JSON_THROW_ON_ERROR)];
+        $command = [PHP_BINARY, ...$extensions, '-d', 'memory_limit=8G', '-d', 'mysqli.allow_local_infile=1', '-d', 'zend.assertions=-1', ...$flags, dirname(__DIR__) . "/children/$script.php", json_encode($spec, JSON_THROW_ON_ERROR)];
         $process = proc_open($command, [1 => ['pipe', 'w'], 2 => ['file', 'php://stderr', 'w']], $pipes);
         $output = (string) stream_get_contents($pipes[1]);
         $status = proc_close($process);

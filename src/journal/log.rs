@@ -38,6 +38,7 @@ pub struct Log {
     full: VecDeque<(Sequence, Arc<Segment>)>,
     /// Which shapes the current segment of a journal describes.
     described: Vec<bool>,
+    has_new_segment: bool,
 }
 
 impl Log {
@@ -52,6 +53,7 @@ impl Log {
             source,
             full: VecDeque::new(),
             described: Vec::new(),
+            has_new_segment: false,
         }
     }
 
@@ -183,6 +185,7 @@ impl Log {
         self.unread.push_back(Arc::clone(writer.segment()));
         let old = self.writer.replace(writer);
         self.described.clear();
+        self.has_new_segment = true;
         if let (Some(old), Source::Files(_)) = (old, &self.source) {
             self.full.push_back((self.last, Arc::clone(old.segment())));
         }
@@ -209,6 +212,18 @@ impl Log {
             self.unread.pop_front();
             self.position = 0;
         }
+    }
+
+    /// Whether a segment was begun since this was asked: the next one can be made ready.
+    #[inline]
+    pub fn take_new_segment(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_segment)
+    }
+
+    /// Segments that may hold what nobody has read.
+    #[must_use]
+    pub fn unread_segments(&self) -> usize {
+        self.unread.len()
     }
 
     /// The first unread segment was read up to `position`.

@@ -30,6 +30,7 @@ final class Ceiling implements Peer
 
     public function prepare(Flow $flow): void
     {
+        $this->form === 'load-data' && Database::allowLocalInfile();
         $this->connection = Database::mysqli();
         $groups = [];
         foreach ($flow->groups() as $group) {
@@ -52,7 +53,12 @@ final class Ceiling implements Peer
     public function finish(): void
     {
         foreach ($this->batches as $steps) {
-            if ($this->form === 'prepared') {
+            if ($this->form === 'load-data') {
+                // The protocol has no place for a file among several statements.
+                foreach ($steps as $sql) {
+                    $this->connection->query($sql);
+                }
+            } elseif ($this->form === 'prepared') {
                 $this->connection->begin_transaction();
                 foreach ($steps as [$sql, $values]) {
                     ($this->statements[$sql] ??= $this->connection->prepare($sql))->execute($values);
@@ -120,7 +126,7 @@ final class Ceiling implements Peer
         return match ($this->form) {
             'text' => 'START TRANSACTION;' . implode(';', $this->chunked($parts, $this->text(...))) . ';COMMIT',
             'prepared' => $this->chunked($parts, $this->prepared(...)),
-            'load-data' => 'START TRANSACTION;' . implode(';', array_map($this->loaded(...), $parts)) . ';COMMIT',
+            'load-data' => ['START TRANSACTION', ...array_merge(...array_map($this->loaded(...), $parts)), 'COMMIT'],
         };
     }
 
@@ -209,8 +215,11 @@ final class Ceiling implements Peer
         }
     }
 
-    /** @param array{0: string, 1: string, 2: list<array<string, int|string>>} $part */
-    private function loaded(array $part): string
+    /**
+     * @param array{0: string, 1: string, 2: list<array<string, int|string>>} $part
+     * @return list<string>
+     */
+    private function loaded(array $part): array
     {
         [$table, $form, $rows] = $part;
         if ($this->directory === '') {
@@ -223,9 +232,13 @@ final class Ceiling implements Peer
         $columns = array_keys($rows[0]);
         $list = implode(',', $columns);
         if ($form === '' || in_array('user_id', $columns, true)) {
-            return "LOAD DATA LOCAL INFILE '$file' INTO TABLE $table ($list)";
+            return ["LOAD DATA LOCAL INFILE '$file' INTO TABLE $table ($list)"];
         }
 
-        return "LOAD DATA LOCAL INFILE '$file' INTO TABLE staged_$table ($list);UPDATE staged_$table v STRAIGHT_JOIN $table t ON t.id = v.id SET " . self::sets($columns, $form) . ";DELETE FROM staged_$table";
+        return [
+            "LOAD DATA LOCAL INFILE '$file' INTO TABLE staged_$table ($list)",
+            "UPDATE staged_$table v STRAIGHT_JOIN $table t ON t.id = v.id SET " . self::sets($columns, $form),
+            "DELETE FROM staged_$table",
+        ];
     }
 }

@@ -33,6 +33,11 @@ final class Extension implements Peer
         ]);
     }
 
+    public function buffer(): WriteBuffer
+    {
+        return $this->buffer;
+    }
+
     public function apply(array $group): void
     {
         $buffer = $this->buffer;

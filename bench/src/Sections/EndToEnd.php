@@ -21,17 +21,17 @@ final class EndToEnd implements Section
     {
         $matches = $run->size(60_000, 10_000);
         $slow = intdiv($matches, 10);
-        $buffered = $run->children('WriteBuffer, journal process', 'end-to-end', $this->spec($matches, ['peer' => 'write-buffer', 'journal' => 'process']));
+        $buffered = $run->children('WriteBuffer, journal process', 'end-to-end', self::spec($matches, ['peer' => 'write-buffer', 'journal' => 'process']));
         $expected = [$matches => $buffered[0]['fingerprint']];
         $this->add($figures, 'WriteBuffer, journal process', $buffered);
         $figures->add(new Figure('end-to-end share', 'WriteBuffer, journal process', 'of wall time', array_map(static fn (array $answer): float => $answer['applying_seconds'] / $answer['seconds'], $buffered)));
 
         // The ceiling has batches of the size that the writer chose.
         $stats = $buffered[0]['facts']['stats'];
-        $size = max(1, (int) round($matches / max(1, $stats['batches'])));
+        $size = max(1, (int) round($matches / max(1, $stats['batches']['count'])));
         $ceilings = [];
         foreach (['text', 'prepared', 'load-data'] as $form) {
-            $ceilings[$form] = $run->children("ceiling, $form, $size matches a transaction", 'end-to-end', $this->spec($matches, ['peer' => 'ceiling', 'form' => $form, 'size' => $size]));
+            $ceilings[$form] = $run->children("ceiling, $form, $size matches a transaction", 'end-to-end', self::spec($matches, ['peer' => 'ceiling', 'form' => $form, 'size' => $size]));
             $this->add($figures, "ceiling, $form", $ceilings[$form], "$size matches a transaction");
         }
         $best = array_reduce(array_keys($ceilings), static fn (?string $best, string $form): string => $best === null || $figures->median("end-to-end/ceiling, $form") > $figures->median("end-to-end/ceiling, $best") ? $form : $best);
@@ -49,7 +49,7 @@ final class EndToEnd implements Section
             'Redis list and a worker' => [$matches, ['peer' => 'redis-list'], 'a crash loses or repeats what the worker holds'],
         ];
         foreach ($peers as $subject => [$count, $spec, $note]) {
-            $answers = $run->children($subject, 'end-to-end', $this->spec($count, $spec));
+            $answers = $run->children($subject, 'end-to-end', self::spec($count, $spec));
             $this->add($figures, $subject, $answers, $note);
             $expected[$count] ??= $answers[0]['fingerprint'];
             foreach ([...$answers, ...$buffered, ...array_merge(...array_values($ceilings))] as $answer) {
@@ -64,7 +64,7 @@ final class EndToEnd implements Section
      * @param array<string, mixed> $peer
      * @return array<string, mixed>
      */
-    private function spec(int $matches, array $peer): array
+    private static function spec(int $matches, array $peer): array
     {
         return $peer + ['flow' => ['name' => 'synthetic', 'matches' => $matches]];
     }

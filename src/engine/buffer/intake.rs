@@ -187,7 +187,7 @@ impl Buffer {
 
     #[inline]
     fn wake_if_due(self: &Arc<Self>, mut intake: MutexGuard<'_, Intake>, sequence: Sequence) {
-        if sequence.0 >= intake.wake_at {
+        if sequence.0 >= intake.wake_at || intake.log.take_new_segment() {
             intake.wake_at = u64::MAX;
             drop(intake);
             self.wake_worker();

@@ -3,14 +3,22 @@
 use super::*;
 
 impl Buffer {
-    /// Merges what was appended since the last time. Any thread may do it.
+    /// Merges what is in the log now. Any thread may do it. What is added meanwhile is left for
+    /// the next time: row by row, who reads would hinder who adds.
     pub fn catch_up(&self) {
         let mut merging = self.merging.lock();
-        self.catch_up_locked(&mut merging);
+        let segments = self.intake.lock().log.unread_segments();
+        self.merge_slices(&mut merging, segments);
     }
 
+    /// Merges all there is.
     pub(super) fn catch_up_locked(&self, merging: &mut Merging) {
-        loop {
+        self.merge_slices(merging, usize::MAX);
+    }
+
+    /// Merges at most so many slices of the log, each what a segment holds at that moment.
+    fn merge_slices(&self, merging: &mut Merging, most: usize) {
+        for _ in 0..most {
             let unread = self.intake.lock().log.unread();
             let Some((segment, range)) = unread else {
                 return;

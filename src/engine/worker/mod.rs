@@ -234,6 +234,8 @@ impl<'a, S: Sink> Worker<'a, S> {
                         continue;
                     }
                     if idle && !self.buffer.may_sleep(pending.open_rows_merged) {
+                        // Rows are being added. Looking at each as it comes would hinder that.
+                        let _ = tokio::time::timeout(WAKE_EVERY, self.buffer.woken()).await;
                         continue;
                     }
                     match until {

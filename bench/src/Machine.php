@@ -1,0 +1,25 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Bench;
+
+/** On what was measured. */
+final class Machine
+{
+    /** @return array<string, string> */
+    public static function facts(): array
+    {
+        $pdo = Database::pdo();
+        $variable = static fn (string $name): string => (string) $pdo->query("SELECT @@$name")->fetchColumn();
+        $cpus = (string) @file_get_contents('/proc/cpuinfo');
+        preg_match('/^model name\s*:\s*(.+)$/m', $cpus, $model);
+
+        return [
+            'processors' => substr_count($cpus, "\nprocessor") + (int) str_starts_with($cpus, 'processor') . ' × ' . ($model[1] ?? php_uname('m')),
+            'kernel' => php_uname('s') . ' ' . php_uname('r'),
+            'PHP' => PHP_VERSION,
+            'database' => sprintf('%s, innodb_flush_log_at_trx_commit=%s, sync_binlog=%s', $variable('version'), $variable('innodb_flush_log_at_trx_commit'), $variable('sync_binlog')),
+        ];
+    }
+}
