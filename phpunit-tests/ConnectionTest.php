@@ -276,7 +276,6 @@ final class ConnectionTest extends DatabaseTestCase
         $buffer = $this->buffer($options, 20, 10);
         $buffer->addTrade(self::trade());
         self::assertSucceeded($buffer->flush());
-        Database::forget();
         $match = 1;
         $during = 0;
         $add = static function (float $seconds) use ($buffer, &$match): int {
@@ -317,7 +316,6 @@ final class ConnectionTest extends DatabaseTestCase
             });
             usleep(1_000);
             if ($match === 150) {
-                Database::forget();
                 $server->crash();
             }
         }

@@ -74,7 +74,6 @@ final class JournalTest extends DatabaseTestCase
     {
         Database::createOrder(1);
         ServerControl::get()->away(fn () => $this->killAfter(80_000, 100));
-        Database::forget();
         Database::execute('DELETE FROM orders WHERE id = 1');
         $this->assertRecovers();
         self::assertGreaterThan(0, $this->scenario->acknowledged());

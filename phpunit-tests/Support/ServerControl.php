@@ -60,6 +60,8 @@ final class ServerControl
 
     private function run(string $action): void
     {
+        // The tests' own connection ends with the server.
+        Database::forget();
         exec("$this->command $action 2>&1", $output, $status);
         if ($status !== 0) {
             throw new RuntimeException("$this->command $action: " . implode("\n", $output));

@@ -69,16 +69,22 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// The layout that such a row most likely has: that of the last one.
+    /// The layout that a row of so many elements most likely has: that of the last such row.
     #[inline]
-    fn likely(&mut self, table: TableId, prefix: usize) -> Option<(&Known, &mut [u8])> {
+    fn likely(
+        &mut self,
+        table: TableId,
+        prefix: usize,
+        elements: usize,
+    ) -> Option<(&Known, &mut [u8])> {
         let request = REQUEST.load(Ordering::Relaxed);
         if self.request != request {
             self.known.clear();
             self.request = request;
         }
-        if !self.known.get(self.last)?.is_of(table, prefix) {
-            self.last = self.known.iter().position(|k| k.is_of(table, prefix))?;
+        let may_be = |k: &Known| k.is_of(table, prefix) && k.keys.len() == elements;
+        if !self.known.get(self.last).is_some_and(may_be) {
+            self.last = self.known.iter().position(may_be)?;
         }
         if self.scratch.is_empty() {
             self.scratch = vec![0; SCRATCH_LEN];
@@ -179,7 +185,7 @@ pub fn append(
     row: &ZendHashTable,
 ) -> Result<Sequence, Thrown> {
     let mut shapes = shapes.borrow_mut();
-    if let Some((likely, scratch)) = shapes.likely(table, prefix.len())
+    if let Some((likely, scratch)) = shapes.likely(table, prefix.len(), zend::count_of(row))
         && let Some(written) = likely.write(prefix, row, scratch)
     {
         return Ok(buffer.append_row(&likely.shape, written?)?);

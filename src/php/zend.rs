@@ -303,6 +303,12 @@ pub fn buckets(table: &ZendHashTable) -> Option<&[Bucket]> {
     Some(unsafe { std::slice::from_raw_parts(table.__bindgen_anon_1.arData, used as usize) })
 }
 
+/// How many elements an array has, those without a value included.
+#[inline]
+pub fn count_of(table: &ZendHashTable) -> usize {
+    table.nNumOfElements as usize
+}
+
 /// The value of a bucket, if its key is this one.
 #[inline]
 pub fn value_under(bucket: &Bucket, key: Key) -> Option<&Zval> {
