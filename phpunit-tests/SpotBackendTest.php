@@ -60,7 +60,7 @@ final class SpotBackendTest extends TestCase
     public function testTheAuditNamesWhatIsBrokenWhateverIsFalsified(): void
     {
         if (!Database::isSqlite()) {
-            self::markTestSkipped('It falsifies copies of a file.');
+            self::markTestSkipped('The tamper check falsifies copies of an SQLite file; it runs beside SQLite.');
         }
         self::assertSame(0, $this->spot->artisan("spot:process-orders --limit=2000 $this->input", $output), $output);
         $check = [PHP_BINARY, __DIR__ . '/../examples/spot-backend/bin/tamper-check', "{$this->spot->directory}/spot.sqlite"];
