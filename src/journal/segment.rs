@@ -22,7 +22,7 @@ use super::disk::Disk;
 pub const SEGMENT_LEN: usize = 4 << 20;
 /// Bytes at the end of a synced segment that say how far it was synced.
 pub const NOTE_LEN: usize = 8;
-/// Pages made ready at once ahead of the writer: one call costs about as much as three page faults.
+/// Bytes made ready at once ahead of the writer: one call instead of as many page faults.
 const TOUCH_LEN: usize = 128 << 10;
 /// Mappings a pool keeps; the writer needs one ahead, the rest covers a batch in flight.
 const POOL_MAX: usize = 4;
