@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 
 PANELS = [
     ("adding", "ns a call", "addOrder, 9 columns: "),
-    ("end-to-end", "matches confirmed a second", ""),
+    ("end-to-end", "matches confirmed a second, synthetic flow", "synthetic flow: "),
+    ("end-to-end", "groups confirmed a second, Bitstamp flow", "Bitstamp flow: "),
     ("latency", "ms from add to commit, at 5,000 matches a second", "journal "),
 ]
 
@@ -20,7 +21,7 @@ def main(directory: Path) -> None:
     results = json.loads((directory / "results.json").read_text())
     panels = []
     for section, title, prefix in PANELS:
-        figures = [f for f in results["figures"] if f["section"] == section and f["subject"].startswith(prefix)]
+        figures = [f for f in results["figures"] if f["section"] == section and f["subject"].startswith(prefix) and f["unit"] != "of wall time"]
         if figures:
             panels.append((title, prefix, figures))
     if not panels:
