@@ -88,7 +88,7 @@ bench: ## Measure beside what one would take instead (BENCH_ARGS="--only=adding 
 	@scripts/setup.sh build bench
 	@$(MAKE) build
 	@scripts/bench.sh "$(EXTENSION)" --out "$(target)/bench" $(BENCH_ARGS)
-bench-quick: ## The same in a minute: a look, not a measurement
+bench-quick: ## The same in two minutes: a look, not a measurement
 	@$(MAKE) bench BENCH_ARGS="--quick $(BENCH_ARGS)"
 
 .PHONY: lint

@@ -43,11 +43,11 @@ if ($spec['what'] === 'pending') {
         }
     }
     // Until the writer has done with them what it does while they are pending: it takes no more memory.
-    for ($same = 0, $last = 0; $same < 10; usleep(50_000)) {
-        [$before, $last] = [$last, $resident()];
-        $same = $before === $last ? $same + 1 : 0;
+    for ($same = 0, $now = 0; $same < 10; usleep(50_000)) {
+        [$last, $now] = [$now, $resident()];
+        $same = $last === $now ? $same + 1 : 0;
     }
-    echo json_encode(['bytes' => ($resident() - $before) * 1024 / $spec['rows'], 'raw' => $raw / $spec['rows']], JSON_THROW_ON_ERROR), "\n";
+    echo json_encode(['bytes' => ($now - $before) * 1024 / $spec['rows'], 'raw' => $raw / $spec['rows']], JSON_THROW_ON_ERROR), "\n";
     $buffer->clear();
     $blocker->exec('UNLOCK TABLES');
     $buffer->close();

@@ -26,7 +26,7 @@ final class Aim
             self::atMost('the same ÷ an empty extension method', "$order: WriteBuffer, journal process", "$order: empty method", 4),
             self::atMost('addBalanceUpdate, 2 deltas, journal process ÷ the PHP buffer', 'adding/addBalanceUpdate, 2 deltas: WriteBuffer, journal process', 'adding/addBalanceUpdate, 2 deltas: PHP buffer', 0.3),
             self::atMost('journal process ÷ journal off, per add', "$order: WriteBuffer, journal process", "$order: WriteBuffer, journal off", 1.15),
-            self::atMost('add at 1,000,000 pending ÷ at 1,000', "$order: 1,000,000 pending", "$order: 1,000 pending", 1.2),
+            self::atMost('add at 1,000,000 pending ÷ at 1,000', "$order: WriteBuffer, 1,000,000 pending", "$order: WriteBuffer, 1,000 pending", 1.2),
             ...self::endToEnd('synthetic flow', 'matches'),
             ...self::endToEnd('Bitstamp flow', 'groups'),
             self::atMost('p99 from add to commit at the offered rate, journal process', 'latency/journal process: p99', null, 50),

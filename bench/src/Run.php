@@ -117,7 +117,7 @@ final class Run
     private function child(string $what, int $run, int $runs, string $script, array $spec, array $flags): array
     {
         $this->progress->writeln("  $what ($run of $runs)");
-        $command = [...self::php(), ...$flags, dirname(__DIR__) . "/children/$script.php", json_encode($spec, JSON_THROW_ON_ERROR)];
+        $command = ['timeout', '--foreground', '1800', ...self::php(), ...$flags, dirname(__DIR__) . "/children/$script.php", json_encode($spec, JSON_THROW_ON_ERROR)];
         $process = proc_open($command, [1 => ['pipe', 'w'], 2 => ['file', 'php://stderr', 'w']], $pipes);
         $output = (string) stream_get_contents($pipes[1]);
         $status = proc_close($process);

@@ -57,10 +57,10 @@ final class Adding implements Section
         } else {
             $figures->miss($this->name(), $kafka, 'not measured: no package has php-rdkafka here; BENCH_RDKAFKA=/path/to/rdkafka.so names one');
         }
-        $all[self::ORDER . ': one hot key'] = [$process + ['row' => 'order-9', 'keys' => 1]];
-        $all[self::ORDER . ': a million keys'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000]];
+        $all[self::ORDER . ': WriteBuffer, one hot key'] = [$process + ['row' => 'order-9', 'keys' => 1]];
+        $all[self::ORDER . ': WriteBuffer, a million keys'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000]];
         foreach ([1_000, 10_000, 100_000, 1_000_000] as $pending) {
-            $all[self::ORDER . ': ' . number_format($pending) . ' pending'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000, 'pending' => $pending]];
+            $all[self::ORDER . ': WriteBuffer, ' . number_format($pending) . ' pending'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000, 'pending' => $pending]];
         }
         $common = ['calls' => $run->size(200_000, 50_000), 'dsn' => Database::dsn()];
         $children = [];
