@@ -54,10 +54,10 @@ if ($spec['what'] === 'pending') {
     exit;
 }
 
-// The same 20,000 matches again and again, with trade numbers of their own. What is measured is this
+// The same 2,000 matches again and again, with trade numbers of their own. What is measured is this
 // process, so the server is spared: it has no indexes to keep but those that rows are found by, and
 // trades are let go each time all are written.
-$flow = new Synthetic(20_000);
+$flow = new Synthetic(2_000);
 Database::prepare($flow);
 $pdo = Database::pdo();
 foreach (['orders', 'order_transactions'] as $table) {
@@ -70,7 +70,7 @@ $peer->prepare($flow);
 [$first, $last] = [0, 0];
 $step = intdiv($spec['matches'], 10);
 for ($match = 1; $match <= $spec['matches']; $match++) {
-    $group = $groups[($match - 1) % 20_000];
+    $group = $groups[($match - 1) % 2_000];
     $group[2][1]['match_id'] = $match;
     $peer->apply($group);
     if ($match % $step === 0) {
