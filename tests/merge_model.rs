@@ -17,8 +17,8 @@ use write_buffer::core::hold::{Claim, Held, borders};
 use write_buffer::core::ledger::{Fate as Outcome, Tally};
 use write_buffer::core::merge::{BATCH_ROWS_MAX, Merger, PendingRow, PendingValue};
 use write_buffer::core::table::{ColumnRole, Missing, Mode, TableId, TableSpec, Template};
-use write_buffer::core::value::Value;
 use write_buffer::core::value::Value::Int;
+use write_buffer::core::value::{KeyText, Value};
 
 // ---- the database ----------------------------------------------------------------------
 
@@ -338,7 +338,7 @@ impl AddedRow {
 
     fn key_bytes(&self) -> Vec<u8> {
         let table = &TABLES[self.table];
-        let mut key = Vec::new();
+        let mut key = KeyText::new();
         for identity in table.identity() {
             let value = if identity.field == "a" {
                 self.numbers[2] & 1
@@ -347,7 +347,7 @@ impl AddedRow {
             };
             assert!(Int(value).append_key(&mut key));
         }
-        key
+        key.into_vec()
     }
 }
 
@@ -641,14 +641,14 @@ impl World {
             let of = |database: &Database| {
                 let mut rows = database.0.get(&target).into_iter().flatten();
                 let is_it = |r: &&Row| {
-                    let mut parts = Vec::new();
+                    let mut parts = KeyText::new();
                     for k in &spec.key {
                         let Some(Cell::Text(part)) = r.get(&k.column) else {
                             return false;
                         };
                         assert!(Value::Bytes(part).append_key(&mut parts));
                     }
-                    parts == key
+                    parts[..] == key[..]
                 };
                 rows.rfind(is_it).cloned()
             };
@@ -849,9 +849,9 @@ fn cell_text(value: &str) -> Cell {
 }
 
 fn key_of(n: i64) -> Vec<u8> {
-    let mut key = Vec::new();
+    let mut key = KeyText::new();
     assert!(Int(n).append_key(&mut key));
-    key
+    key.into_vec()
 }
 
 #[test]
@@ -1143,7 +1143,7 @@ fn what_is_frozen_survives_a_discard() {
     rows.add("log", &[("a", Int(2))]);
     rows.push_into(&mut merger);
     let dropped = merger.discard(rows.last());
-    assert_eq!(dropped.iter().map(Batch::rows_added).sum::<u64>(), 1);
+    assert_eq!(dropped.iter().map(|b| b.rows_added()).sum::<u64>(), 1);
     rows.add("log", &[("a", Int(3))]);
     rows.push_into(&mut merger);
     assert_eq!(merger.frozen().map(|b| b.last()), Some(frozen.last()));

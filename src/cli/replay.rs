@@ -156,11 +156,11 @@ fn check(shape: &Shape, values: &[Value<'_>]) -> Result<(), String> {
     for at in &shape.constrained {
         let (field, value) = (&shape.fields[*at], &values[*at]);
         let why = match value {
-            Value::Int(_) if field.is_delta => None,
-            Value::Bytes(text) if field.is_delta => {
+            Value::Int(_) if field.delta.is_some() => None,
+            Value::Bytes(text) if field.delta.is_some() => {
                 Decimal::parse(text).err().map(|e| e.to_string())
             }
-            _ if field.is_delta => Some("is no exact number to add".to_owned()),
+            _ if field.delta.is_some() => Some("is no exact number to add".to_owned()),
             Value::Null if field.is_key || field.is_version => Some("is null".to_owned()),
             Value::Float(_) => Some("is a float, which does not name one row".to_owned()),
             value if field.is_template => {

@@ -25,7 +25,8 @@ pub struct Decimal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Unscaled {
     Small(i128),
-    Big(BigInt),
+    /// Rare, so that the others need no room for it.
+    Big(Box<BigInt>),
 }
 
 /// Why a text is no amount.
@@ -176,7 +177,10 @@ impl Decimal {
     }
 
     fn from_big(n: BigInt, scale: u8) -> Self {
-        let unscaled = i128::try_from(&n).map_or(Unscaled::Big(n), Unscaled::Small);
+        let unscaled = match i128::try_from(&n) {
+            Ok(n) => Unscaled::Small(n),
+            Err(_) => Unscaled::Big(Box::new(n)),
+        };
         Self { unscaled, scale }
     }
 
@@ -203,7 +207,7 @@ impl Decimal {
     fn to_big(&self, scale: u8) -> BigInt {
         let n = match &self.unscaled {
             Unscaled::Small(n) => BigInt::from(*n),
-            Unscaled::Big(n) => n.clone(),
+            Unscaled::Big(n) => (**n).clone(),
         };
         n * BigInt::from(10).pow(u32::from(scale - self.scale))
     }
@@ -211,6 +215,14 @@ impl Decimal {
     /// Integer and fraction digits that matter: `-12.50` has 2 and 1.
     #[must_use]
     pub fn digit_counts(&self) -> (usize, usize) {
+        if let Some((_, integer, mut fraction)) = self.halves() {
+            let mut digits = usize::from(self.scale);
+            while digits > 0 && fraction % 10 == 0 {
+                (fraction, digits) = (fraction / 10, digits - 1);
+            }
+            let integer = integer.checked_ilog10().map_or(0, |log| log as usize + 1);
+            return (integer, digits);
+        }
         let text = self.to_string();
         let text = text.trim_start_matches('-');
         let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -218,6 +230,61 @@ impl Decimal {
             integer.trim_start_matches('0').len(),
             fraction.trim_end_matches('0').len(),
         )
+    }
+
+    /// Whether it is negative, what stands before the point, and what stands behind it as a
+    /// number of `scale` digits; of numbers whose digits fit a machine word, as most do.
+    fn halves(&self) -> Option<(bool, u64, u64)> {
+        let Unscaled::Small(n) = self.unscaled else {
+            return None;
+        };
+        let digits = u64::try_from(n.unsigned_abs()).ok()?;
+        let unit = 10u64.checked_pow(u32::from(self.scale))?;
+        Some((n < 0, digits / unit, digits % unit))
+    }
+
+    /// Appends it in plain notation with so many fraction digits, of which it has at least as
+    /// many, and of which those left out are zeros. Returns the digits before the point.
+    pub fn push_to(&self, fraction: usize, out: &mut String) -> usize {
+        if let Some((is_negative, integer, mut rest)) = self.halves() {
+            if is_negative {
+                out.push('-');
+            }
+            let mut digits = itoa::Buffer::new();
+            let integer = digits.format(integer);
+            out.push_str(integer);
+            let length = integer.len();
+            if fraction > 0 {
+                for _ in fraction..usize::from(self.scale) {
+                    rest /= 10;
+                }
+                let rest = digits.format(rest);
+                const ZEROS: &str = "00000000000000000000";
+                out.push('.');
+                out.push_str(&ZEROS[..fraction.saturating_sub(rest.len())]);
+                out.push_str(rest);
+            }
+            return length;
+        }
+        let (is_negative, digits) = match &self.unscaled {
+            Unscaled::Small(n) => (*n < 0, n.unsigned_abs().to_string()),
+            Unscaled::Big(n) => (
+                n.sign() == num_bigint::Sign::Minus,
+                n.magnitude().to_string(),
+            ),
+        };
+        let scale = usize::from(self.scale);
+        let digits = format!("{digits:0>width$}", width = scale + 1);
+        let (integer, rest) = digits.split_at(digits.len() - scale);
+        if is_negative {
+            out.push('-');
+        }
+        out.push_str(integer);
+        if fraction > 0 {
+            out.push('.');
+            out.push_str(&rest[..fraction]);
+        }
+        integer.len()
     }
 
     /// The number with its sign changed.
@@ -228,7 +295,7 @@ impl Decimal {
                 || Self::from_big(-BigInt::from(*n), self.scale),
                 |n| Self::from_parts(n, self.scale),
             ),
-            Unscaled::Big(n) => Self::from_big(-n.clone(), self.scale),
+            Unscaled::Big(n) => Self::from_big(-(**n).clone(), self.scale),
         }
     }
 
@@ -294,21 +361,9 @@ fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
 impl fmt::Display for Decimal {
     /// Plain notation with all its fraction digits; never an exponent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (negative, digits) = match &self.unscaled {
-            Unscaled::Small(n) => (*n < 0, n.unsigned_abs().to_string()),
-            Unscaled::Big(n) => (
-                n.sign() == num_bigint::Sign::Minus,
-                n.magnitude().to_string(),
-            ),
-        };
-        let sign = if negative { "-" } else { "" };
-        let scale = usize::from(self.scale);
-        if scale == 0 {
-            return write!(f, "{sign}{digits}");
-        }
-        let padded = format!("{digits:0>width$}", width = scale + 1);
-        let (integer, fraction) = padded.split_at(padded.len() - scale);
-        write!(f, "{sign}{integer}.{fraction}")
+        let mut text = String::new();
+        self.push_to(usize::from(self.scale), &mut text);
+        f.write_str(&text)
     }
 }
 
@@ -402,6 +457,26 @@ mod tests {
                 model += BigInt::from(*n) * BigInt::from(10).pow(u32::from(30 - scale));
             }
             prop_assert_eq!(sum.to_big(30), model);
+        }
+
+        #[test]
+        fn it_is_written_digit_by_digit_whatever_its_size(
+            n in any::<i128>(), shift in 0u32..128, scale in 0u8..=30, zeros in 0usize..4,
+        ) {
+            let n = n >> shift;
+            let decimal = Decimal::from_parts(n, scale);
+            let digits = format!("{:0>width$}", n.unsigned_abs(), width = usize::from(scale) + 1);
+            let (integer, fraction) = digits.split_at(digits.len() - usize::from(scale));
+            let sign = if n < 0 { "-" } else { "" };
+            let whole = if scale > 0 { format!("{sign}{integer}.{fraction}") } else { format!("{sign}{integer}") };
+            prop_assert_eq!(decimal.to_string(), whole);
+            let matter = fraction.trim_end_matches('0').len();
+            prop_assert_eq!(decimal.digit_counts(), (integer.trim_start_matches('0').len(), matter));
+            let shown = (matter + zeros).min(usize::from(scale));
+            let mut out = String::from("x");
+            prop_assert_eq!(decimal.push_to(shown, &mut out), integer.len());
+            let point = if shown > 0 { "." } else { "" };
+            prop_assert_eq!(out, format!("x{sign}{integer}{point}{}", &fraction[..shown]));
         }
 
         #[test]

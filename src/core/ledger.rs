@@ -37,20 +37,19 @@ pub fn deltas<'a>(
     shape: &'a Shape,
     row: &Row<'a>,
 ) -> impl Iterator<Item = (usize, Decimal)> + use<'a> {
-    let is_summed = shape.kind == RowKind::Put
-        && shape.table.mode != Mode::Insert
-        && !shape.table.delta.is_empty();
-    let fields = if is_summed { &shape.fields[..] } else { &[] };
+    let is_summed = shape.kind == RowKind::Put && shape.table.mode != Mode::Insert;
+    let last = shape.fields.iter().rposition(|field| field.delta.is_some());
+    let fields = match last.filter(|_| is_summed) {
+        Some(last) => &shape.fields[..=last],
+        None => &[],
+    };
     let mut rest = row.values;
     let decoded = fields.iter().map_while(move |field| {
         let (value, after) = Value::decode(rest)?;
         rest = after;
         Some((field, value))
     });
-    decoded.filter_map(|(field, value)| {
-        let column = shape.table.delta.iter().position(|d| **d == *field.name)?;
-        Some((column, value.to_decimal()?))
-    })
+    decoded.filter_map(|(field, value)| Some((field.delta?, value.to_decimal()?)))
 }
 
 impl Tally {

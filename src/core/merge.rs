@@ -21,6 +21,11 @@ pub const BATCH_ROWS_MAX: usize = 5_000;
 /// Bytes of the log that close a batch, so that one hot key cannot keep a batch open for ever.
 pub const BATCH_BYTES_MAX: u64 = 8 << 20;
 
+/// Batches that are made before the oldest is resolved: one that is written, one that comes
+/// next, and one that tells that the second is full. What follows stays in the log, where a
+/// row takes a fraction of the memory.
+const BATCHES_AHEAD: usize = 3;
+
 /// Batches whose figures are added up when one is resolved: more of them, and only some
 /// resolves do it, so that a long backlog does not cost its length each time.
 const AUDIT_BATCHES: usize = 64;
@@ -44,9 +49,8 @@ struct Frozen {
 }
 
 impl Frozen {
-    fn new(batch: Batch) -> Result<Self, Imbalance> {
+    fn new(batch: Arc<Batch>) -> Result<Self, Imbalance> {
         let figures = batch.check()?;
-        let batch = Arc::new(batch);
         Ok(Self { batch, figures })
     }
 }
@@ -55,7 +59,8 @@ impl Frozen {
 #[derive(Debug, Default)]
 pub struct Merger {
     frozen: VecDeque<Frozen>,
-    open: VecDeque<Batch>,
+    /// Shared only once they take no more rows.
+    open: VecDeque<Arc<Batch>>,
     position: Sequence,
     ledger: Ledger,
     /// The frame that is being merged.
@@ -85,7 +90,7 @@ impl Merger {
     pub fn resolved(&self) -> Sequence {
         let oldest = self.frozen.front().map(|f| f.batch.previous());
         oldest
-            .or_else(|| self.open.front().map(Batch::previous))
+            .or_else(|| self.open.front().map(|b| b.previous()))
             .unwrap_or(self.position)
     }
 
@@ -108,13 +113,15 @@ impl Merger {
         frame
             .and_then(|frame| self.reading.read(&frame, shapes))
             .ok_or(PushError::Corrupt(self.position.next()))?;
-        let follows = |batch: &Batch| batch.last() == self.position;
-        if self.open.back().is_none_or(|b| is_full(b) || !follows(b)) {
-            self.open.push_back(Batch::after(self.position));
+        let takes_it = |batch: &mut Arc<Batch>| {
+            !is_full(batch) && batch.last() == self.position && Arc::get_mut(batch).is_some()
+        };
+        if !self.open.back_mut().is_some_and(takes_it) {
+            self.open.push_back(Arc::new(Batch::after(self.position)));
         }
         let mut pushed = self.push_into_last(source, offset, shapes);
         if matches!(pushed, Err(PushError::NewBatch(_))) {
-            self.open.push_back(Batch::after(self.position));
+            self.open.push_back(Arc::new(Batch::after(self.position)));
             pushed = self.push_into_last(source, offset, shapes);
         }
         if pushed.is_ok() {
@@ -132,6 +139,7 @@ impl Merger {
         let batch = self
             .open
             .back_mut()
+            .and_then(Arc::get_mut)
             .ok_or(PushError::Corrupt(self.position))?;
         let length = batch.push_counted(source, offset, shapes, &self.reading)?;
         self.position = batch.last();
@@ -151,17 +159,28 @@ impl Merger {
         let Some(batch) = self.open.front() else {
             return Ok(None);
         };
-        let figures = batch.check()?;
-        let batch = self.open.pop_front().map(Arc::new);
-        self.frozen
-            .extend(batch.clone().map(|batch| Frozen { batch, figures }));
-        Ok(batch)
+        let frozen = Frozen::new(Arc::clone(batch))?;
+        self.open.pop_front();
+        let batch = Arc::clone(&frozen.batch);
+        self.frozen.push_back(frozen);
+        Ok(Some(batch))
     }
 
     /// The batch to write next, if one is frozen.
     #[must_use]
     pub fn frozen(&self) -> Option<&Arc<Batch>> {
         self.frozen.front().map(|f| &f.batch)
+    }
+
+    /// The batch that will be written after the frozen one, as it is now and will be then: what
+    /// it becomes can be prepared.
+    #[must_use]
+    pub fn upcoming(&self) -> Option<&Arc<Batch>> {
+        match self.frozen.len() {
+            0 => None,
+            1 => self.open.front().filter(|_| self.has_full_batch()),
+            _ => self.frozen.get(1).map(|f| &f.batch),
+        }
     }
 
     /// Replaces the oldest frozen batch by its two halves, if it has two.
@@ -192,7 +211,8 @@ impl Merger {
         let mut start = 0;
         let mut parts: Vec<Frozen> = Vec::with_capacity(ends.len());
         for end in ends {
-            parts.push(Frozen::new(whole.batch.subset(start..end, shapes)?)?);
+            let part = whole.batch.subset(start..end, shapes)?;
+            parts.push(Frozen::new(Arc::new(part))?);
             start = end;
         }
         let mut all = parts[0].figures.clone();
@@ -220,7 +240,7 @@ impl Merger {
 
     /// Drops every row that is not frozen; `through` is the end of the log. Returns the
     /// batches dropped. Rows past [`Merger::position`] are the caller's to count.
-    pub fn discard(&mut self, through: Sequence) -> Vec<Batch> {
+    pub fn discard(&mut self, through: Sequence) -> Vec<Arc<Batch>> {
         self.position = through;
         let dropped: Vec<_> = self.open.drain(..).collect();
         for batch in &dropped {
@@ -268,25 +288,31 @@ impl Merger {
     /// All batches with pending rows, oldest first.
     pub fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
         let frozen = self.frozen.iter().map(|f| f.batch.as_ref());
-        frozen.chain(&self.open)
+        frozen.chain(self.open.iter().map(Arc::as_ref))
     }
 
     /// The oldest row that is not frozen.
     #[must_use]
     pub fn first_open(&self) -> Option<Sequence> {
-        self.open.front().map(Batch::first)
+        self.open.front().map(|b| b.first())
     }
 
     /// Merged rows that no writer has taken yet.
     #[must_use]
     pub fn open_rows_merged(&self) -> usize {
-        self.open.iter().map(Batch::rows_merged).sum()
+        self.open.iter().map(|b| b.rows_merged()).sum()
+    }
+
+    /// Whether the writer has enough to do, and the log need not be read on for its sake.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.frozen.len() + self.open.len() >= BATCHES_AHEAD
     }
 
     /// Whether an open batch can take no more rows.
     #[must_use]
     pub fn has_full_batch(&self) -> bool {
-        self.open.len() > 1 || self.open.front().is_some_and(is_full)
+        self.open.len() > 1 || self.open.front().is_some_and(|b| is_full(b))
     }
 
     /// The pending state of one row over all batches; see [`PendingRow`].
@@ -399,10 +425,10 @@ mod tests {
     /// For tests of accounting that is wrong.
     impl Merger {
         pub(crate) fn open_mut(&mut self) -> Option<&mut Batch> {
-            self.open.front_mut()
+            self.open.front_mut().and_then(Arc::get_mut)
         }
 
-        pub(crate) fn forget_open(&mut self) -> Option<Batch> {
+        pub(crate) fn forget_open(&mut self) -> Option<Arc<Batch>> {
             self.open.pop_front()
         }
 

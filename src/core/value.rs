@@ -11,6 +11,8 @@
 //! A delta is stored as the integer or text it was given as, after `Decimal::parse` has
 //! accepted it; sums exist only in the merger.
 
+use smallvec::SmallVec;
+
 use super::decimal::Decimal;
 
 /// A column's value, borrowed from PHP's memory or from the log.
@@ -27,6 +29,9 @@ pub enum Value<'a> {
     /// A PHP string, any bytes.
     Bytes(&'a [u8]),
 }
+
+/// A key's or a name's text, without an allocation where it is a number or short.
+pub type KeyText = SmallVec<[u8; 24]>;
 
 /// Bytes before a key's text, which say how long it is.
 pub const KEY_LENGTH_LEN: usize = 4;
@@ -113,13 +118,13 @@ impl<'a> Value<'a> {
     /// Appends the text by which keys are compared: `5` and `"5"` are one key.
     /// `false` for null, which is no key.
     #[must_use]
-    pub fn append_key(&self, key: &mut Vec<u8>) -> bool {
+    pub fn append_key(&self, key: &mut KeyText) -> bool {
         let start = key.len();
         key.extend_from_slice(&[0; KEY_LENGTH_LEN]);
         match self {
             Self::Null => return false,
             Self::Bool(b) => key.push(b'0' + u8::from(*b)),
-            Self::Int(n) => append_int(key, *n),
+            Self::Int(n) => key.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes()),
             Self::Float(x) => key.extend_from_slice(x.to_string().as_bytes()),
             Self::Bytes(bytes) => key.extend_from_slice(bytes),
         }
@@ -127,25 +132,6 @@ impl<'a> Value<'a> {
         key[start..start + 4].copy_from_slice(&length.to_be_bytes());
         true
     }
-}
-
-/// Decimal digits without an allocation; keys are mostly integers.
-fn append_int(out: &mut Vec<u8>, n: i64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = n.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if n < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[inline]
@@ -208,8 +194,8 @@ mod tests {
 
     use super::*;
 
-    fn key(value: Value<'_>) -> Vec<u8> {
-        let mut key = Vec::new();
+    fn key(value: Value<'_>) -> KeyText {
+        let mut key = KeyText::new();
         assert!(value.append_key(&mut key));
         key
     }
@@ -222,7 +208,7 @@ mod tests {
                 key(Value::Bytes(n.to_string().as_bytes()))
             );
         }
-        assert!(!Value::Null.append_key(&mut Vec::new()));
+        assert!(!Value::Null.append_key(&mut KeyText::new()));
     }
 
     proptest! {

@@ -24,9 +24,6 @@ use crate::journal::directory::SEGMENT_HEADER_LEN;
 use crate::journal::quarantine::group_line;
 use crate::journal::recovery::{DeadLog, Frames};
 
-/// Open batches that are read ahead of the database.
-const BATCHES_AHEAD: usize = 2;
-
 /// A dead writer's rows.
 #[derive(Debug)]
 pub struct Adopted {
@@ -116,7 +113,7 @@ impl Adopted {
 
     /// Merges frames until enough is open, or the journal ends.
     fn read_on(&self, state: &mut State) {
-        while state.broken.is_none() && state.merger.batches().count() < BATCHES_AHEAD {
+        while state.broken.is_none() && !state.merger.is_ahead() {
             match self.read_frame(state) {
                 Ok(true) => {}
                 Ok(false) => return,

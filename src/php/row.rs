@@ -457,7 +457,7 @@ pub fn check(shape: &Shape, values: &[Value<'_>]) -> Result<(), Thrown> {
 
 fn check_constrained(shape: &Shape, at: usize, value: &Value<'_>) -> Result<(), Thrown> {
     let field = &shape.fields[at];
-    if field.is_delta {
+    if field.delta.is_some() {
         return match value {
             Value::Int(_) => Ok(()),
             Value::Bytes(text) => match Decimal::parse(text) {

@@ -55,8 +55,8 @@ pub struct Field {
     pub column: Option<usize>,
     /// Whether the field is part of the key.
     pub is_key: bool,
-    /// Whether the field is summed.
-    pub is_delta: bool,
+    /// Its place among the columns that are summed, [`TableSpec::delta`], if it is one.
+    pub delta: Option<usize>,
     /// Whether the field is the version.
     pub is_version: bool,
     /// Whether the field fills the table's name.
@@ -215,13 +215,13 @@ pub(super) fn resolve(
         })?;
         let key = identity.iter().find(|k| k.field == text);
         let is_template = table.target.fields().any(|f| f == text);
-        let is_delta = table.delta.iter().any(|d| d == text);
+        let delta = table.delta.iter().position(|d| d == text);
         let is_version = table.version.as_deref() == Some(text);
         let column_name = key.map_or(text, |k| k.column.as_str());
         let column = (!is_template || key.is_some()).then(|| {
             let role = match () {
                 () if key.is_some() => ColumnRole::Key,
-                () if is_delta => ColumnRole::Delta,
+                () if delta.is_some() => ColumnRole::Delta,
                 () if is_version => ColumnRole::Version,
                 () => ColumnRole::Value,
             };
@@ -235,7 +235,7 @@ pub(super) fn resolve(
             name: text.into(),
             column,
             is_key: key.is_some(),
-            is_delta,
+            delta,
             is_version,
             is_template,
         });
@@ -280,7 +280,7 @@ pub(super) fn resolve(
             table.name
         )));
     }
-    let is_constrained = |f: &Field| f.is_key || f.is_delta || f.is_version || f.is_template;
+    let is_constrained = |f: &Field| f.is_key || f.delta.is_some() || f.is_version || f.is_template;
     let constrained = (0..fields.len())
         .filter(|at| is_constrained(&fields[*at]))
         .collect();

@@ -1,49 +1,58 @@
 //! Looking at pending rows: merging what was appended, finding and counting.
 
 use super::*;
+use crate::core::value::KeyText;
 
 impl Buffer {
-    /// Merges what is in the log now. Any thread may do it. What is added meanwhile is left for
-    /// the next time: row by row, who reads would hinder who adds.
+    /// Merges what the writer needs of what is in the log now. Any thread may do it. What is added
+    /// meanwhile is left for the next time: row by row, who reads would hinder who adds.
     pub fn catch_up(&self) {
-        let mut merging = self.merging.lock();
+        self.catch_up_for_writer(&mut self.merging.lock());
+    }
+
+    /// See [`Buffer::catch_up`].
+    pub(super) fn catch_up_for_writer(&self, merging: &mut Merging) {
         let segments = self.intake.lock().log.unread_segments();
-        self.merge_slices(&mut merging, segments);
+        for _ in 0..segments {
+            if !self.merge_slice(merging, Merger::is_ahead) {
+                return;
+            }
+        }
     }
 
     /// Merges all there is.
     pub(super) fn catch_up_locked(&self, merging: &mut Merging) {
-        self.merge_slices(merging, usize::MAX);
+        while self.merge_slice(merging, |_| false) {}
     }
 
-    /// Merges at most so many slices of the log, each what a segment holds at that moment.
-    fn merge_slices(&self, merging: &mut Merging, most: usize) {
-        for _ in 0..most {
-            let unread = self.intake.lock().log.unread();
-            let Some((segment, range)) = unread else {
-                return;
-            };
-            // After the slice: every shape its rows name is in the catalog by now.
-            let catalog = self.catalog.read();
-            while let Some(shape) = catalog.shape(crate::core::table::ShapeId(
-                u32::try_from(merging.shapes.len()).unwrap_or(u32::MAX),
-            )) {
-                merging.shapes.push(Arc::clone(shape));
-            }
-            drop(catalog);
-            let source: LogBytes = segment;
-            let mut at = range.start;
-            while at < range.end {
-                match merging.merger.push(&source, at, &merging.shapes) {
-                    Ok(length) => at += length,
-                    Err(corrupt) => {
-                        self.halt(format!("{corrupt}; this is a bug in write_buffer, and nothing more will be written."));
-                        at = range.end;
-                    }
+    /// Merges what a segment holds at that moment, until it is `enough`. `false` when that is
+    /// reached, or nothing was left.
+    fn merge_slice(&self, merging: &mut Merging, enough: impl Fn(&Merger) -> bool) -> bool {
+        let unread = self.intake.lock().log.unread();
+        let Some((segment, range)) = unread else {
+            return false;
+        };
+        // After the slice: every shape its rows name is in the catalog by now.
+        let catalog = self.catalog.read();
+        while let Some(shape) = catalog.shape(crate::core::table::ShapeId(
+            u32::try_from(merging.shapes.len()).unwrap_or(u32::MAX),
+        )) {
+            merging.shapes.push(Arc::clone(shape));
+        }
+        drop(catalog);
+        let source: LogBytes = segment;
+        let mut at = range.start;
+        while at < range.end && !enough(&merging.merger) {
+            match merging.merger.push(&source, at, &merging.shapes) {
+                Ok(length) => at += length,
+                Err(corrupt) => {
+                    self.halt(format!("{corrupt}; this is a bug in write_buffer, and nothing more will be written."));
+                    at = range.end;
                 }
             }
-            self.intake.lock().log.read_to(at);
         }
+        self.intake.lock().log.read_to(at);
+        at == range.end
     }
 
     /// What is pending for one row; see [`PendingRow`]. `values` are in the order of
@@ -58,7 +67,7 @@ impl Buffer {
         values: &[Value<'_>],
     ) -> Result<Option<PendingRow>, RowError> {
         let shape = self.shape(table, RowKind::Delete, names)?;
-        let mut key = Vec::new();
+        let mut key = KeyText::new();
         for at in &shape.key_fields {
             if !values[*at].append_key(&mut key) {
                 return Err(RowError(format!(
@@ -82,7 +91,7 @@ impl Buffer {
         shape
             .table
             .target
-            .fill(parts.iter().map(Vec::as_slice), &mut name);
+            .fill(parts.iter().map(KeyText::as_slice), &mut name);
         let mut merging = self.merging.lock();
         self.catch_up_locked(&mut merging);
         let found = merging.merger.find(table, &name, &key);

@@ -22,8 +22,8 @@ impl Buffer {
         }
         let dropped = merging.merger.discard(through);
         let balance = merging.merger.check();
-        let rows = dropped.iter().map(Batch::rows_added).sum();
-        let bytes: u64 = dropped.iter().map(Batch::bytes).sum();
+        let rows = dropped.iter().map(|b| b.rows_added()).sum();
+        let bytes: u64 = dropped.iter().map(|b| b.bytes()).sum();
         let mut intake = self.intake.lock();
         intake.rows -= rows;
         intake.bytes -= bytes;

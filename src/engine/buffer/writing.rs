@@ -40,7 +40,7 @@ impl Buffer {
 
     pub(in crate::engine) fn pending(&self) -> Pending {
         let mut merging = self.merging.lock();
-        self.catch_up_locked(&mut merging);
+        self.catch_up_for_writer(&mut merging);
         let merger = &merging.merger;
         let intake = self.intake.lock();
         Pending {

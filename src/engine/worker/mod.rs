@@ -225,7 +225,8 @@ impl<'a, S: Sink> Worker<'a, S> {
                 }
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
-                    let idle = pending.frozen_groups.is_none();
+                    // Else more rows would change nothing.
+                    let idle = pending.frozen_groups.is_none() && !pending.has_full_batch;
                     // Updates of one key merge, and could wake this thread row by row without
                     // making the batch any larger.
                     if pending.rows > 0 && woken_at.is_some_and(|at| now < at + WAKE_EVERY) {

@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use super::errors::SqlError;
 use super::link::{Link, Server};
 use super::literal::push_text;
-use super::predecessor;
+use super::{nodelay, predecessor};
 use crate::core::config::Setting;
 use crate::core::dsn::MySqlDsn;
 use crate::core::failure::{Failure, FailureKind};
@@ -73,7 +73,11 @@ pub async fn open(
         }
     };
     let mut link = Link::new(connection);
-    let set_up = set_up(&mut link, session, writer, timeout);
+    let sends_at_once = match address {
+        Address::Socket(_) => true,
+        Address::Host(_, port) => nodelay::set(*port),
+    };
+    let set_up = set_up(&mut link, session, writer, timeout, sends_at_once);
     match tokio::time::timeout(timeout, set_up).await {
         Ok(done) => done.map(|()| link),
         Err(_) => Err(silent(address)),
@@ -262,6 +266,7 @@ async fn set_up(
     session: &[(String, Setting)],
     writer: &Writer,
     timeout: Duration,
+    sends_at_once: bool,
 ) -> Result<(), Failure> {
     let statements = session_statements(session)?;
     let packet = statements
@@ -292,7 +297,7 @@ async fn set_up(
     link.server = Server::new(
         fact(0, 0),
         fact(0, 1).parse().unwrap_or(1 << 20),
-        is_encrypted,
+        is_encrypted && !sends_at_once,
     );
     if fact(2, 0) == "0" {
         predecessor::end(link, writer, timeout).await;

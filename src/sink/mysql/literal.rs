@@ -7,8 +7,6 @@
 //! Each literal has a [`Class`]. In a derived table all literals of a column must be of one
 //! class, because the server finds a common type for them, and that type may hold less.
 
-use std::fmt::Write;
-
 use super::schema::{ColumnInfo, ColumnKind};
 use crate::core::batch::CellValue;
 use crate::core::decimal::{DIGITS_MAX, Decimal};
@@ -95,17 +93,8 @@ pub fn amount(column: &ColumnInfo, sum: &Decimal, out: &mut String) -> Result<Cl
 }
 
 fn push_decimal(number: &Decimal, fraction: usize, out: &mut String) -> Class {
-    let text = number.to_string();
-    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
-    out.push_str(whole);
-    if fraction > 0 {
-        out.push('.');
-        out.push_str(&rest[..fraction]);
-    }
-    Class::Number {
-        integer: whole.trim_start_matches('-').len(),
-        fraction,
-    }
+    let integer = number.push_to(fraction, out);
+    Class::Number { integer, fraction }
 }
 
 fn push(column: &ColumnInfo, value: &Value<'_>, out: &mut String) -> Class {
@@ -288,12 +277,11 @@ fn float_text(x: f64) -> String {
 }
 
 fn push_int(n: i64, out: &mut String) -> Class {
-    let start = out.len();
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{n}");
-    let sign = usize::from(n < 0);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(n);
+    out.push_str(digits);
     Class::Number {
-        integer: out.len() - start - sign,
+        integer: digits.len() - usize::from(n < 0),
         fraction: 0,
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connect` | addresses, session, messages about what cannot be reached |
 //! | `predecessor` | the session this writer had before, if the server still has it |
+//! | `nodelay` | TCP_NODELAY for that connection |
 //! | `link` | one connection, packets of statements, the server's traits |
 //! | `checkpoint` | the table of checkpoints |
 //! | `schema`, `target` | tables as they are, and whether they suit their declarations |
@@ -24,6 +25,7 @@ pub mod connect;
 mod errors;
 mod link;
 mod literal;
+mod nodelay;
 mod plan;
 mod predecessor;
 mod row;

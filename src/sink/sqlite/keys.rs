@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use super::schema::{Affinity, TableSchema};
 use crate::core::batch::{CellValue, Change, Operation};
 use crate::core::table::ColumnRole;
-use crate::core::value::Value;
+use crate::core::value::{KEY_LENGTH_LEN, KeyText, Value};
 
 /// In which order a table's operations are to be written.
 pub(super) enum Order {
@@ -43,7 +43,7 @@ pub(super) fn put_in_order(
     }
     let mut order = Order::Any;
     for places in same.into_values().filter(|places| places.len() > 1) {
-        let mut spans: Vec<(&Operation<'_>, Vec<u8>)> = places
+        let mut spans: Vec<(&Operation<'_>, KeyText)> = places
             .iter()
             .map(|at| &operations[*at])
             .map(|o| (o, raw_key(o)))
@@ -101,11 +101,11 @@ fn is_only_sums(operation: &Operation<'_>) -> bool {
             .all(|c| matches!(c.role, ColumnRole::Key | ColumnRole::Delta))
 }
 
-fn raw_key(operation: &Operation<'_>) -> Vec<u8> {
+fn raw_key(operation: &Operation<'_>) -> KeyText {
     // By column name: two shapes may give the key's columns in different orders.
     let mut values: Vec<_> = key_values(operation).collect();
     values.sort_by_key(|(name, _)| *name);
-    let mut key = Vec::new();
+    let mut key = KeyText::new();
     for (_, value) in values {
         let _ = value.append_key(&mut key);
     }
@@ -149,9 +149,9 @@ fn normal_key(operation: &Operation<'_>, schema: &TableSchema) -> Vec<u8> {
     values.sort_by_key(|(name, _)| *name);
     let mut key = Vec::new();
     for (name, value) in values {
-        let mut part = Vec::new();
-        let _ = value.append_key(&mut part);
-        let mut part = part.split_off(part.len().min(4));
+        let mut text = KeyText::new();
+        let _ = value.append_key(&mut text);
+        let mut part = text.get(KEY_LENGTH_LEN..).unwrap_or_default().to_vec();
         if let Some(column) = schema.column(name) {
             if column.affinity.is_numeric() {
                 part = normal_number(&part).unwrap_or(part);
