@@ -12,10 +12,11 @@ use num_bigint::BigInt;
 use proptest::prelude::*;
 use write_buffer::core::Sequence;
 use write_buffer::core::batch::{Batch, CellValue, Change, Operation, compare_versions};
+use write_buffer::core::batch_size::ROWS_MIN;
 use write_buffer::core::decimal::Decimal;
 use write_buffer::core::hold::{Claim, Held, borders};
 use write_buffer::core::ledger::{Fate as Outcome, Tally};
-use write_buffer::core::merge::{BATCH_ROWS_MAX, Merger, PendingRow, PendingValue};
+use write_buffer::core::merge::{Merger, PendingRow, PendingValue};
 use write_buffer::core::table::{ColumnRole, Missing, Mode, TableId, TableSpec, Template};
 use write_buffer::core::value::Value::Int;
 use write_buffer::core::value::{KeyText, Value};
@@ -1094,13 +1095,13 @@ fn sums_over_several_batches_are_found_as_one() {
 fn a_full_batch_is_followed_by_another_and_a_hot_key_fills_one_by_its_bytes() {
     let mut rows = BatchBuilder::new(vec![spec("orders", Mode::Upsert, &["id"])]);
     let mut merger = Merger::at(Sequence(0));
-    for id in 0..=BATCH_ROWS_MAX {
+    for id in 0..=ROWS_MIN {
         rows.add("orders", &[("id", Int(id as i64)), ("a", Int(1))]);
     }
     rows.push_into(&mut merger);
     assert!(merger.has_full_batch());
     let sizes: Vec<_> = merger.batches().map(Batch::rows_merged).collect();
-    assert_eq!(sizes, [BATCH_ROWS_MAX, 1]);
+    assert_eq!(sizes, [ROWS_MIN, 1]);
 
     let mut merger = Merger::at(rows.last());
     let long = "x".repeat(1 << 20);
@@ -1118,18 +1119,18 @@ fn a_group_is_whole_in_one_batch_even_when_it_overfills_it() {
     let mut merger = Merger::at(Sequence(0));
     rows.add("log", &[("a", Int(1))]);
     rows.group(|rows| {
-        for n in 0..2 * BATCH_ROWS_MAX {
+        for n in 0..2 * ROWS_MIN {
             rows.add("log", &[("a", Int(n as i64))]);
         }
     });
     rows.add("log", &[("a", Int(1))]);
     rows.push_into(&mut merger);
     let sizes: Vec<_> = merger.batches().map(Batch::rows_merged).collect();
-    assert_eq!(sizes, [2 * BATCH_ROWS_MAX + 1, 1]);
+    assert_eq!(sizes, [2 * ROWS_MIN + 1, 1]);
     let batch = merger.freeze().unwrap().unwrap();
     assert_eq!(
         batch.group_rows(1),
-        Some((Sequence(2), Sequence(2 * BATCH_ROWS_MAX as u64 + 1)))
+        Some((Sequence(2), Sequence(2 * ROWS_MIN as u64 + 1)))
     );
 }
 

@@ -6,20 +6,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sequence;
 use super::batch::{Batch, CellValue, Found, LogBytes, PushError, compare_versions};
+use super::batch_size::BatchSize;
 use super::decimal::Decimal;
 use super::frame::{Frame, FrameKind};
 use super::ledger::{Fate, Imbalance, Ledger, Part, Tally};
 use super::table::{ColumnRole, Shape, TableId};
 use super::value::Value;
-
-/// Merged rows that close a batch: past some thousand a transaction gains nothing (see the
-/// server's figures in ARCHITECTURE.md) and holds its locks longer.
-pub const BATCH_ROWS_MAX: usize = 5_000;
-/// Bytes of the log that close a batch, so that one hot key cannot keep a batch open for ever.
-pub const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 /// Batches that are made before the oldest is resolved: one that is written, one that comes
 /// next, and one that tells that the second is full. What follows stays in the log, where a
@@ -62,6 +58,7 @@ pub struct Merger {
     /// Shared only once they take no more rows.
     open: VecDeque<Arc<Batch>>,
     position: Sequence,
+    size: BatchSize,
     ledger: Ledger,
     /// The frame that is being merged.
     reading: Tally,
@@ -113,8 +110,9 @@ impl Merger {
         frame
             .and_then(|frame| self.reading.read(&frame, shapes))
             .ok_or(PushError::Corrupt(self.position.next()))?;
+        let size = self.size;
         let takes_it = |batch: &mut Arc<Batch>| {
-            !is_full(batch) && batch.last() == self.position && Arc::get_mut(batch).is_some()
+            !is_full(batch, size) && batch.last() == self.position && Arc::get_mut(batch).is_some()
         };
         if !self.open.back_mut().is_some_and(takes_it) {
             self.open.push_back(Arc::new(Batch::after(self.position)));
@@ -238,6 +236,11 @@ impl Merger {
         Some(batch)
     }
 
+    /// The database took a batch in that time: how large are the next ones to be?
+    pub fn took(&mut self, batch: &Batch, time: Duration) {
+        self.size.took(batch.rows_merged(), time);
+    }
+
     /// Drops every row that is not frozen; `through` is the end of the log. Returns the
     /// batches dropped. Rows past [`Merger::position`] are the caller's to count.
     pub fn discard(&mut self, through: Sequence) -> Vec<Arc<Batch>> {
@@ -312,7 +315,7 @@ impl Merger {
     /// Whether an open batch can take no more rows.
     #[must_use]
     pub fn has_full_batch(&self) -> bool {
-        self.open.len() > 1 || self.open.front().is_some_and(|b| is_full(b))
+        self.open.len() > 1 || self.open.front().is_some_and(|b| is_full(b, self.size))
     }
 
     /// The pending state of one row over all batches; see [`PendingRow`].
@@ -328,8 +331,8 @@ impl Merger {
     }
 }
 
-fn is_full(batch: &Batch) -> bool {
-    batch.rows_merged() >= BATCH_ROWS_MAX || batch.bytes() >= BATCH_BYTES_MAX
+fn is_full(batch: &Batch, size: BatchSize) -> bool {
+    batch.rows_merged() >= size.rows() || batch.bytes() >= size.bytes()
 }
 
 /// What is pending for one row.

@@ -4,6 +4,7 @@
 //! world (time, bytes of a segment) is an argument.
 
 pub mod batch;
+pub mod batch_size;
 pub mod config;
 pub mod decimal;
 pub mod dsn;

@@ -134,6 +134,17 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whether these are the digits that an integer of 18 digits or less is printed with.
+#[must_use]
+pub fn is_plain_integer(bytes: &[u8]) -> bool {
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    match digits {
+        [b'0'] => digits.len() == bytes.len(),
+        [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
 #[inline]
 fn put_word(out: &mut [u8], tag: u8, word: [u8; 8]) -> Option<usize> {
     let head = out.first_chunk_mut::<9>()?;

@@ -215,6 +215,10 @@ impl Rows for Adopted {
         self.state.lock().merger.frozen().cloned()
     }
 
+    fn upcoming(&self) -> Option<Arc<Batch>> {
+        self.state.lock().merger.upcoming().cloned()
+    }
+
     fn split(&self) {
         let groups = self.frozen().map_or(0, |b| b.group_count());
         self.split_at(&[groups / 2]);
@@ -233,13 +237,17 @@ impl Rows for Adopted {
         }
     }
 
-    fn resolve(&self, _took: Duration, quarantined: Option<RefusedGroup>) {
+    fn resolve(&self, took: Duration, quarantined: Option<RefusedGroup>) {
         let mut state = self.state.lock();
         let fate = match &quarantined {
             Some(_) => Fate::Quarantined,
             None => Fate::Committed,
         };
-        let rows = state.merger.resolve(fate).map_or(0, |b| b.rows_added());
+        let resolved = state.merger.resolve(fate);
+        let rows = resolved.as_ref().map_or(0, |b| b.rows_added());
+        if let (Some(batch), Fate::Committed) = (&resolved, fate) {
+            state.merger.took(batch, took);
+        }
         if let Err(imbalance) = state.merger.audit() {
             state.broken = Some(Broken::Corrupt(imbalance.to_string()));
         }

@@ -18,6 +18,8 @@ pub trait Rows: Sync {
     fn freeze(&self);
     /// The batch to write next.
     fn frozen(&self) -> Option<Arc<Batch>>;
+    /// The batch to write after that, once it takes no more rows.
+    fn upcoming(&self) -> Option<Arc<Batch>>;
     /// Replaces the frozen batch by its halves.
     fn split(&self);
     /// The frozen batch is committed, or in quarantine.

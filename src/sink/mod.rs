@@ -7,6 +7,7 @@ pub mod mysql;
 pub mod sqlite;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::core::Sequence;
 use crate::core::batch::Batch;
@@ -45,9 +46,21 @@ pub struct Connected {
     pub row_bytes_max: Option<u64>,
 }
 
+/// What can be done for a batch before its turn comes, while the database works on another.
+pub trait Prepare: Send + Sync {
+    /// Builds what [`Sink::write`] will need for this batch. Once is enough; nothing is built
+    /// where that needs the database, or fails.
+    fn prepare(&self, batch: &Arc<Batch>);
+}
+
 /// A database to write batches to, over one connection at a time. Whoever drops a future
 /// before it is ready has lost the connection, and does not know what became of a transaction.
 pub trait Sink: Send {
+    /// Who prepares its batches, if anything is gained by that.
+    fn preparer(&self) -> Option<Arc<dyn Prepare>> {
+        None
+    }
+
     /// Opens a connection, in place of an older one, sees that the checkpoint table and
     /// this writer's row exist, and reads the checkpoint.
     fn connect(

@@ -19,7 +19,7 @@ use super::plan::{Plan, Random};
 use super::proxy::Proxy;
 
 /// Faults must have come, and everything must be written, by then.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Groups that may be pending: so many fit one batch, and several batches a second pass.
 const PENDING_GROUPS_MAX: u64 = 24;
 /// Groups between two looks at the tables while the load goes on.

@@ -1,6 +1,25 @@
 //! Accepting rows and groups: all that `add` ever waits for.
 
+use smallvec::SmallVec;
+
 use super::*;
+
+/// Memory of a group that is kept for the next one.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+
+impl Group {
+    /// Without its rows, but with its memory.
+    fn emptied(mut self) -> Self {
+        if self.bytes.capacity() > SPARE_BYTES_MAX {
+            return Self::default();
+        }
+        self.bytes.clear();
+        self.rows = 0;
+        self.shapes.clear();
+        self.rows_of.fill(0);
+        self
+    }
+}
 
 impl Buffer {
     /// Accepts a row of these values; returns its sequence.
@@ -217,7 +236,7 @@ impl Buffer {
         if intake.group.is_some() {
             return Ok(Err(TransactionError::AlreadyOpen));
         }
-        intake.group = Some(Group::default());
+        intake.group = Some(std::mem::take(&mut intake.spare_group));
         Ok(Ok(()))
     }
 
@@ -232,15 +251,18 @@ impl Buffer {
             return Ok(Err(TransactionError::NotOpen));
         };
         if group.rows == 0 {
+            intake.spare_group = group;
             return Ok(Ok(intake.log.last()));
         }
-        let shapes: Vec<_> = group.shapes.iter().map(Arc::as_ref).collect();
+        let shapes: SmallVec<[_; 8]> = group.shapes.iter().map(Arc::as_ref).collect();
         let appended = self.append_frame(&mut intake, &group.bytes, group.rows, &shapes);
+        drop(shapes);
         match appended {
             Ok(sequence) => {
                 for (count, rows) in intake.accepted.iter_mut().zip(&group.rows_of) {
                     *count += rows;
                 }
+                intake.spare_group = group.emptied();
                 self.accepted(intake, sequence).map(Ok)
             }
             Err(error) => {
@@ -255,10 +277,11 @@ impl Buffer {
     /// # Errors
     /// When no group is open.
     pub fn roll_back(&self) -> Result<u64, TransactionError> {
-        let group = self.intake.lock().group.take();
-        group
-            .map(|g| u64::from(g.rows))
-            .ok_or(TransactionError::NotOpen)
+        let mut intake = self.intake.lock();
+        let group = intake.group.take().ok_or(TransactionError::NotOpen)?;
+        let rows = u64::from(group.rows);
+        intake.spare_group = group.emptied();
+        Ok(rows)
     }
 
     /// Whether a group is open.

@@ -125,6 +125,8 @@ struct Intake {
     /// The sequence at which the worker wants to be woken.
     wake_at: u64,
     group: Option<Group>,
+    /// An empty one, with the memory of the last.
+    spare_group: Group,
     /// Rows ever accepted, per declared table: counted here, and nowhere derived from what
     /// became of them, so that the two can be compared.
     accepted: Vec<u64>,
@@ -265,6 +267,7 @@ impl Buffer {
                 marks: VecDeque::new(),
                 wake_at: 1,
                 group: None,
+                spare_group: Group::default(),
                 accepted: vec![0; tables],
                 closed: false,
             }),

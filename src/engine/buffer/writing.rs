@@ -139,6 +139,9 @@ impl Buffer {
         let Some(batch) = merging.merger.resolve(fate) else {
             return;
         };
+        if fate == Fate::Committed {
+            merging.merger.took(&batch, took);
+        }
         let balance = merging.merger.audit();
         let resolved = merging.merger.resolved();
         let now = self.clock.now();
@@ -419,6 +422,12 @@ impl Rows for Buffer {
 
     fn frozen(&self) -> Option<Arc<Batch>> {
         Self::frozen(self)
+    }
+
+    fn upcoming(&self) -> Option<Arc<Batch>> {
+        let mut merging = self.merging.lock();
+        self.catch_up_for_writer(&mut merging);
+        merging.merger.upcoming().cloned()
     }
 
     fn split(&self) {

@@ -24,7 +24,7 @@ use crate::journal::directory::{Dead, Orphan};
 use crate::journal::recovery::DeadLog;
 use crate::sink::mysql::MySqlSink;
 use crate::sink::sqlite::SqliteSink;
-use crate::sink::{CheckpointMove, Sink, Writer};
+use crate::sink::{CheckpointMove, Prepare, Sink, Writer};
 use quarantine::Quarantine;
 
 /// Rows wake the worker at most this often.
@@ -135,17 +135,31 @@ pub async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
         .await;
 }
 
-/// Works with the database, and merges meanwhile what arrives. Where the worker is to end
-/// before the database has answered, the work is dropped: nothing is noted of it, and its
-/// rows stay pending.
-async fn unless_stopped(buffer: &Buffer, work: impl Future<Output = ()>) {
-    let mut work = std::pin::pin!(work);
-    while tokio::time::timeout(MERGE_EVERY, &mut work).await.is_err() {
-        if buffer.is_stopping() {
-            return;
+/// Who works for the next batch while the database works on this one.
+struct Meanwhile<'a> {
+    buffer: &'a Buffer,
+    rows: &'a dyn Rows,
+    preparer: Option<Arc<dyn Prepare>>,
+}
+
+impl Meanwhile<'_> {
+    /// Works with the database, and merges meanwhile what arrives. Where the worker is to end
+    /// before the database has answered, the work is dropped: nothing is noted of it, and its
+    /// rows stay pending.
+    async fn unless_stopped(&self, work: impl Future<Output = ()>) {
+        let mut work = std::pin::pin!(work);
+        while tokio::time::timeout(MERGE_EVERY, &mut work).await.is_err() {
+            if self.buffer.is_stopping() {
+                return;
+            }
+            self.buffer.catch_up();
+            self.buffer.replenish_pool();
+            if let Some(preparer) = &self.preparer
+                && let Some(next) = self.rows.upcoming()
+            {
+                preparer.prepare(&next);
+            }
         }
-        buffer.catch_up();
-        buffer.replenish_pool();
     }
 }
 
@@ -190,8 +204,16 @@ impl<'a, S: Sink> Worker<'a, S> {
         }
     }
 
+    fn meanwhile(&self) -> Meanwhile<'a> {
+        Meanwhile {
+            buffer: self.buffer,
+            rows: self.rows,
+            preparer: self.sink.preparer(),
+        }
+    }
+
     async fn run(mut self) {
-        let buffer = self.buffer;
+        let meanwhile = self.meanwhile();
         let mut flush_seen = Sequence(0);
         let mut woken_at = None;
         loop {
@@ -221,7 +243,9 @@ impl<'a, S: Sink> Worker<'a, S> {
             }
             match self.flusher.poll(now, &pending) {
                 Action::Wait(_) if is_behind && self.flusher.is_ready() => {
-                    unless_stopped(buffer, self.skip_to(pending.resolved)).await;
+                    meanwhile
+                        .unless_stopped(self.skip_to(pending.resolved))
+                        .await;
                 }
                 Action::Wait(until) => {
                     self.buffer.replenish_pool();
@@ -248,7 +272,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                     }
                     woken_at = Some(self.buffer.clock().now());
                 }
-                action => unless_stopped(buffer, self.act(action)).await,
+                action => meanwhile.unless_stopped(self.act(action)).await,
             }
         }
         let orderly =

@@ -136,7 +136,7 @@ impl<S: Sink> Worker<'_, S> {
 
     /// Writes all of a dead writer's rows.
     async fn write_out(&mut self, adopted: &Adopted) -> Recovery {
-        let buffer = self.buffer;
+        let meanwhile = self.meanwhile();
         loop {
             if self.buffer.is_stopping() {
                 return Recovery::Stopped;
@@ -164,7 +164,9 @@ impl<S: Sink> Worker<'_, S> {
             }
             match self.flusher.poll(now, &pending) {
                 Action::Wait(_) if is_behind && self.flusher.is_ready() => {
-                    unless_stopped(buffer, self.skip_to(pending.resolved)).await;
+                    meanwhile
+                        .unless_stopped(self.skip_to(pending.resolved))
+                        .await;
                 }
                 Action::Wait(_) if self.flusher.is_halted() => {
                     if let Some(why) = self.in_the_way.take() {
@@ -187,7 +189,7 @@ impl<S: Sink> Worker<'_, S> {
                             .flush_requested(Sequence(0), self.buffer.clock().now());
                     }
                 }
-                action => unless_stopped(buffer, self.act(action)).await,
+                action => meanwhile.unless_stopped(self.act(action)).await,
             }
         }
     }

@@ -9,6 +9,7 @@
 //! | `checkpoint` | the table of checkpoints |
 //! | `schema`, `target` | tables as they are, and whether they suit their declarations |
 //! | `literal`, `row`, `statement`, `plan` | pure: values, statements, and which rows share one |
+//! | `ahead` | the next batch's statements, built while the server works on this one |
 //! | `transaction` | the transaction: packets, counts, savepoints |
 //! | `settle` | rows written the careful way, one by one |
 //! | `errors` | what an error number means |
@@ -20,6 +21,7 @@
 //! It keeps no time: only connecting has a time-out of its own. Whoever has waited long
 //! enough for anything else drops the future, and with it the connection.
 
+mod ahead;
 mod checkpoint;
 pub mod connect;
 mod errors;
@@ -45,8 +47,9 @@ use crate::core::config::Setting;
 use crate::core::dsn::MySqlDsn;
 use crate::core::failure::{Failure, FailureKind};
 use crate::core::table::TableSpec;
-use crate::sink::{CheckpointMove, Connected, Sink, Writer};
+use crate::sink::{CheckpointMove, Connected, Prepare, Sink, Writer};
 
+use ahead::Ahead;
 use connect::Address;
 use errors::{READ_ONLY, SCHEMA_CHANGED};
 use link::Link;
@@ -65,6 +68,7 @@ pub struct MySqlSink {
     preferred: usize,
     link: Option<Link>,
     schema: Schema,
+    ahead: Arc<Ahead>,
     /// The checkpoint that is certain, of which writer. With it a row that was pruned
     /// while this writer was idle is put back.
     known: Option<(String, Sequence)>,
@@ -74,7 +78,6 @@ pub struct MySqlSink {
 #[derive(Default)]
 struct Schema {
     tables: HashMap<String, Arc<TableInfo>>,
-    targets: HashMap<(u32, String), Arc<Target>>,
     /// Whether all of it was read for the transaction at hand.
     is_fresh: bool,
 }
@@ -98,6 +101,7 @@ impl MySqlSink {
             preferred: 0,
             link: None,
             schema: Schema::default(),
+            ahead: Arc::default(),
             known: None,
         }
     }
@@ -134,7 +138,8 @@ impl MySqlSink {
     /// Drops the connection's knowledge of tables, and reads ahead what the fixed ones are;
     /// one that is missing matters when it is written to.
     async fn reset_schema(&mut self, link: &mut Link) -> Result<(), Failure> {
-        self.schema = Schema::default();
+        self.forget_schema();
+        self.ahead.connected(&link.server);
         let fixed = self
             .tables
             .iter()
@@ -145,6 +150,11 @@ impl MySqlSink {
         self.schema.tables =
             tables.map_err(|e| e.while_doing("Could not read the tables' columns"))?;
         Ok(())
+    }
+
+    fn forget_schema(&mut self) {
+        self.schema = Schema::default();
+        self.ahead.forget_tables();
     }
 
     /// Finds the tables of a batch, in the order of [`Batch::tables`].
@@ -166,13 +176,12 @@ impl MySqlSink {
             .extend(read.map_err(|e| e.while_doing("Could not read the tables' columns"))?);
         let mut targets = Vec::with_capacity(tables.len());
         for table in tables {
-            let entry = (table.table_id.0, table.name.clone());
-            let target = match self.schema.targets.get(&entry) {
-                Some(target) => Arc::clone(target),
+            let target = match self.ahead.target(table.table_id.0, &table.name) {
+                Some(target) => target,
                 None => {
                     let found = self.schema.tables.get(&table.name);
                     let target = Arc::new(Target::new(&table.spec, &table.name, found)?);
-                    self.schema.targets.insert(entry, Arc::clone(&target));
+                    self.ahead.know(table.table_id.0, &table.name, &target);
                     target
                 }
             };
@@ -188,23 +197,16 @@ impl MySqlSink {
         batch: Option<&Batch>,
         checkpoint: CheckpointMove,
     ) -> Result<(), Failure> {
-        let targets = match batch {
-            Some(batch) => self.targets(link, batch).await?,
+        let units = match batch {
+            Some(batch) => {
+                let targets = self.targets(link, batch).await?;
+                let built = self.ahead.take(batch);
+                built.map_or_else(|| plan::units(batch, &targets, &link.server), Ok)?
+            }
             None => Vec::new(),
         };
-        let operations: Vec<_> = batch
-            .iter()
-            .flat_map(|b| b.tables().map(|t| b.operations(t)))
-            .collect();
-        let mut units = Vec::new();
-        for (target, operations) in targets.iter().zip(&operations) {
-            units.extend(plan::units(target, operations, &link.server)?);
-        }
-        for unit in &units {
-            transaction::check_lengths(unit, &link.server)?;
-        }
         let advance = checkpoint::advance(writer, checkpoint);
-        let mut transaction = Transaction::new(link);
+        let mut transaction = Transaction::new(link, batch);
         failpoint!("execute-before");
         if let Err(failure) = transaction.perform(&units, &advance).await {
             // What may have happened on a broken wire is not known; but COMMIT was not sent.
@@ -244,6 +246,10 @@ fn lost_unless_final(kind: FailureKind) -> FailureKind {
 }
 
 impl Sink for MySqlSink {
+    fn preparer(&self) -> Option<Arc<dyn Prepare>> {
+        Some(Arc::clone(&self.ahead) as Arc<dyn Prepare>)
+    }
+
     async fn connect(&mut self, writer: &Writer) -> Result<Connected, Failure> {
         self.link = None;
         let mut failures: Vec<Failure> = Vec::new();
@@ -298,7 +304,7 @@ impl Sink for MySqlSink {
         let mut written = self.write_all(&mut link, writer, batch, checkpoint).await;
         if written.as_ref().is_err_and(is_of_schema) && !self.schema.is_fresh {
             // A migration may have run since the tables were looked at. Nothing was sent yet.
-            self.schema = Schema::default();
+            self.forget_schema();
             written = self.write_all(&mut link, writer, batch, checkpoint).await;
         }
         let Err(mut failure) = written else {
@@ -309,13 +315,13 @@ impl Sink for MySqlSink {
         let code = u16::try_from(failure.code).unwrap_or(0);
         if SCHEMA_CHANGED.contains(&code) {
             // Against tables as they were read before: read them anew, once.
-            if !self.schema.is_fresh && !self.schema.targets.is_empty() {
+            if !self.schema.is_fresh && !self.ahead.knows_no_table() {
                 failure.kind = FailureKind::Transient;
             }
-            self.schema = Schema::default();
+            self.forget_schema();
         }
         if is_of_schema(&failure) {
-            self.schema = Schema::default();
+            self.forget_schema();
         }
         if READ_ONLY.contains(&code) {
             // Another host may have become the one that takes writes.

@@ -12,22 +12,33 @@ use super::link::Server;
 use super::row::{Layout, Row};
 use super::statement::{Form, Many};
 use super::target::Target;
-use crate::core::batch::{Change, Operation};
+use crate::core::batch::{Batch, Change, Operation};
 use crate::core::failure::{Failure, FailureKind};
 use crate::core::table::{Column, Mode};
 
-/// One step of a transaction.
+/// One step of a transaction. It holds no row, so that it can be made long before its
+/// transaction; a step that goes wrong reads its rows from the batch again.
 #[derive(Debug)]
-pub struct Unit<'b> {
+pub struct Unit {
     /// Its kind of statement; `None` when its rows come one by one, in the order given.
     pub form: Option<Form>,
-    /// Its rows.
-    pub rows: Vec<Row<'b>>,
+    /// The table.
+    pub target: Arc<Target>,
     /// The statement; empty when rows come one by one.
     pub sql: String,
+    /// Which of the batch's tables it is.
+    table: usize,
+    /// Its rows' places among that table's operations.
+    rows: Vec<usize>,
 }
 
-impl Unit<'_> {
+impl Unit {
+    /// How many rows it writes.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether a count of affected rows says that all rows were written.
     #[must_use]
     pub fn accepts(&self, count: u64) -> bool {
@@ -45,17 +56,49 @@ impl Unit<'_> {
     pub fn needs_savepoint(&self) -> bool {
         matches!(self.form, Some(Form::Update | Form::Merge))
     }
+
+    /// The operations of its table, of which some are its rows.
+    #[must_use]
+    pub fn operations<'b>(&self, batch: &'b Batch) -> Vec<Operation<'b>> {
+        let table = batch.tables().nth(self.table);
+        table.map_or_else(Vec::new, |table| batch.operations(table))
+    }
+
+    /// Its rows among those operations.
+    ///
+    /// # Errors
+    /// When the table lacks a column; then there would be no such unit.
+    pub fn rows<'b>(&self, operations: &'b [Operation<'b>]) -> Result<Vec<Row<'b>>, Failure> {
+        let all = lay_out(&self.target, operations)?;
+        Ok(self
+            .rows
+            .iter()
+            .filter_map(|at| all.get(*at).cloned())
+            .collect())
+    }
 }
 
-/// The steps for one table.
+/// The steps for a batch; a target for each of its tables.
 ///
 /// # Errors
-/// `Refused` when a row does not suit the table or fits no packet.
-pub fn units<'b>(
+/// `Refused` when a row does not suit its table or fits no packet.
+pub fn units(
+    batch: &Batch,
+    targets: &[Arc<Target>],
+    server: &Server,
+) -> Result<Vec<Unit>, Failure> {
+    let mut units = Vec::new();
+    for (at, (table, target)) in batch.tables().zip(targets).enumerate() {
+        plan_table(at, target, &batch.operations(table), server, &mut units)?;
+    }
+    Ok(units)
+}
+
+/// The operations, each with what its columns are in the table.
+fn lay_out<'b>(
     target: &Arc<Target>,
     operations: &'b [Operation<'b>],
-    server: &Server,
-) -> Result<Vec<Unit<'b>>, Failure> {
+) -> Result<Vec<Row<'b>>, Failure> {
     let mut layouts: Vec<(&'b Arc<[Column]>, Arc<Layout>)> = Vec::new();
     let mut rows = Vec::with_capacity(operations.len());
     for operation in operations {
@@ -73,36 +116,58 @@ pub fn units<'b>(
         };
         rows.push(Row { operation, layout });
     }
+    Ok(rows)
+}
+
+fn plan_table(
+    table: usize,
+    target: &Arc<Target>,
+    operations: &[Operation<'_>],
+    server: &Server,
+    units: &mut Vec<Unit>,
+) -> Result<(), Failure> {
+    let rows = lay_out(target, operations)?;
     let aliased = aliased(&rows, target.spec.mode);
-    let mut groups: Vec<(Form, Vec<Row<'b>>)> = Vec::new();
+    let mut groups: Vec<(Form, Vec<usize>)> = Vec::new();
     let mut in_order = Vec::new();
-    for (at, row) in rows.into_iter().enumerate() {
+    for (at, row) in rows.iter().enumerate() {
         match row.form().filter(|_| !aliased.contains(&at)) {
-            None => in_order.push(row),
+            None => in_order.push(at),
             Some(form) => {
-                let same = |(f, rows): &&mut (Form, Vec<Row<'b>>)| {
-                    *f == form && Arc::ptr_eq(&rows[0].layout, &row.layout)
+                let same = |(f, members): &&mut (Form, Vec<usize>)| {
+                    *f == form && Arc::ptr_eq(&rows[members[0]].layout, &row.layout)
                 };
                 match groups.iter_mut().find(same) {
-                    Some((_, rows)) => rows.push(row),
-                    None => groups.push((form, vec![row])),
+                    Some((_, members)) => members.push(at),
+                    None => groups.push((form, vec![at])),
                 }
             }
         }
     }
-    let mut units = Vec::new();
-    for (form, rows) in groups {
-        chunk(form, rows, server, &mut units)?;
+    let unit = |form, rows, sql| Unit {
+        form,
+        target: Arc::clone(target),
+        sql,
+        table,
+        rows,
+    };
+    for (form, members) in groups {
+        for (members, sql) in chunks(form, &rows, &members, server)? {
+            units.push(unit(Some(form), members, sql));
+        }
     }
     if !in_order.is_empty() {
-        in_order.sort_by_key(|row| (row.operation.last, row.layout.change != Change::Delete));
-        units.push(Unit {
-            form: None,
-            rows: in_order,
-            sql: String::new(),
+        for at in &in_order {
+            // Rows that come one by one must fit a packet, too.
+            fits_a_packet(&rows[*at], rows[*at].alone(server)?.len(), server)?;
+        }
+        in_order.sort_by_key(|at| {
+            let row = &rows[*at];
+            (row.operation.last, row.layout.change != Change::Delete)
         });
+        units.push(unit(None, in_order, String::new()));
     }
-    Ok(units)
+    Ok(())
 }
 
 /// Positions of rows whose keys the database may hold as equal to another row's.
@@ -110,7 +175,7 @@ fn aliased(rows: &[Row<'_>], mode: Mode) -> HashSet<usize> {
     // Rows to insert are in the order of their arrival anyway.
     let is_ordered =
         mode == Mode::Insert && rows.iter().all(|row| row.layout.change == Change::Insert);
-    if rows.len() < 2 || is_ordered {
+    if rows.len() < 2 || is_ordered || rows.iter().all(Row::has_plain_key) {
         return HashSet::new();
     }
     let mut identities: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(rows.len());
@@ -135,43 +200,38 @@ fn aliased(rows: &[Row<'_>], mode: Mode) -> HashSet<usize> {
         .collect()
 }
 
-fn chunk<'b>(
+/// Statements of so many rows as are best, each with its rows.
+fn chunks(
     form: Form,
-    rows: Vec<Row<'b>>,
+    rows: &[Row<'_>],
+    members: &[usize],
     server: &Server,
-    units: &mut Vec<Unit<'b>>,
-) -> Result<(), Failure> {
-    let layout = Arc::clone(&rows[0].layout);
-    let mut statement = Many::new(form, &layout, server);
-    let mut members: Vec<Row<'b>> = Vec::new();
-    for row in rows {
+) -> Result<Vec<(Vec<usize>, String)>, Failure> {
+    let layout = &rows[members[0]].layout;
+    let mut chunks = Vec::new();
+    let mut statement = Many::new(form, layout, server);
+    let mut taken = Vec::new();
+    for at in members {
+        let row = &rows[*at];
         let before = statement.bytes();
-        let fits = members.len() < form.rows_max() && statement.add(&row)?;
-        if fits && (members.is_empty() || statement.bytes() <= server.packet_bytes()) {
-            members.push(row);
+        let fits = taken.len() < form.rows_max() && statement.add(row)?;
+        if fits && (taken.is_empty() || statement.bytes() <= server.packet_bytes()) {
+            taken.push(*at);
         } else {
             if fits {
                 statement.take_back(before);
             }
-            let full = std::mem::replace(&mut statement, Many::new(form, &layout, server));
-            units.push(Unit {
-                form: Some(form),
-                rows: std::mem::take(&mut members),
-                sql: full.finish(),
-            });
-            statement.add(&row)?;
-            members.push(row);
+            let full = std::mem::replace(&mut statement, Many::new(form, layout, server));
+            chunks.push((std::mem::take(&mut taken), full.finish()));
+            statement.add(row)?;
+            taken.push(*at);
         }
-        if members.len() == 1 {
-            fits_a_packet(&members[0], statement.bytes(), server)?;
+        if taken.len() == 1 {
+            fits_a_packet(row, statement.bytes(), server)?;
         }
     }
-    units.push(Unit {
-        form: Some(form),
-        rows: members,
-        sql: statement.finish(),
-    });
-    Ok(())
+    chunks.push((taken, statement.finish()));
+    Ok(chunks)
 }
 
 /// Sees that a statement of one row is no longer than what the server takes.

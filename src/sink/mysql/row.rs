@@ -215,6 +215,19 @@ impl<'b> Row<'b> {
         Some(whole)
     }
 
+    /// Whether no other plain key is the same row to the server.
+    #[must_use]
+    pub fn has_plain_key(&self) -> bool {
+        self.layout
+            .of_role(ColumnRole::Key)
+            .all(|(at, slot)| match &self.operation.values[at] {
+                CellValue::Value(value) => {
+                    literal::is_plain_key(&self.layout.target.table.columns[slot.column], value)
+                }
+                CellValue::Sum(_) => false,
+            })
+    }
+
     /// Whether a derived table can hold the key: the server would turn characters that the
     /// column's character set lacks into question marks, and meet another row.
     fn joins(&self) -> bool {

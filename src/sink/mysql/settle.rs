@@ -2,9 +2,9 @@
 //! known to be written, already there, inserted, or refused.
 
 use super::errors::{DUPLICATE_KEY, ServerError, SqlError};
-use super::plan::Unit;
 use super::row::Row;
 use super::statement::{Form, Many};
+use super::target::Target;
 use super::transaction::{Transaction, nothing, push, row_number};
 use crate::core::batch::Change;
 use crate::core::failure::{Failure, FailureKind};
@@ -14,45 +14,36 @@ const SETTLING: &str = "wb_settling";
 
 impl Transaction<'_> {
     /// Rows whose order matters: one by one, but in few packets.
-    pub(super) async fn in_order(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
+    pub(super) async fn in_order(&mut self, rows: &[Row<'_>]) -> Result<(), Failure> {
         self.execute(&format!("SAVEPOINT {SETTLING}")).await?;
         let server = &self.link.server;
-        let statements = unit
-            .rows
+        let statements = rows
             .iter()
             .map(|row| row.alone(server))
             .collect::<Result<Vec<_>, _>>()?;
-        let wrote = |row: &Row<'_>, count: u64| match row.layout.change {
+        let wrote = |(row, count): (&Row<'_>, &u64)| match row.layout.change {
             Change::Delete => true,
-            _ => count > 0,
+            _ => *count > 0,
         };
-        let rows: Vec<_> = unit.rows.iter().collect();
-        match self.each(&rows, statements).await {
-            Ok(counts)
-                if unit
-                    .rows
-                    .iter()
-                    .zip(&counts)
-                    .all(|(row, count)| wrote(row, *count)) =>
-            {
-                return Ok(());
-            }
+        let all: Vec<_> = rows.iter().collect();
+        match self.each(&all, statements).await {
+            Ok(counts) if rows.iter().zip(&counts).all(wrote) => return Ok(()),
             Ok(_) => {}
             Err((_, error)) if error.kind() == FailureKind::Refused => {}
             Err((row, error)) => return Err(row_failure(row, &error)),
         }
         self.restore(SETTLING).await?;
-        for row in &unit.rows {
+        for row in rows {
             self.settle_row(row).await?;
         }
         Ok(())
     }
 
     /// Writes a unit's rows the careful way. Nothing of the unit is done before.
-    pub(super) async fn settle(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-        let mut rows: Vec<_> = unit.rows.iter().collect();
+    pub(super) async fn settle(&mut self, form: Form, rows: &[Row<'_>]) -> Result<(), Failure> {
+        let mut rows: Vec<_> = rows.iter().collect();
         rows.sort_by_key(|row| row.operation.last);
-        if unit.form == Some(Form::Insert) {
+        if form == Form::Insert {
             return self.bisect(rows).await;
         }
         self.execute(&format!("SAVEPOINT {SETTLING}")).await?;
@@ -175,7 +166,7 @@ impl Transaction<'_> {
             }
             match self.link.execute(&statement.finish()).await {
                 Ok(_) => {}
-                Err(SqlError::Server(e)) if is_duplicate(first, &e) => {
+                Err(SqlError::Server(e)) if is_duplicate(&first.layout.target, &e) => {
                     if part.len() > 1 {
                         let (left, right) = part.split_at(part.len() / 2);
                         rest.push(right);
@@ -223,8 +214,8 @@ impl Transaction<'_> {
 }
 
 /// Whether a row may be there already by its declared key.
-pub(super) fn is_duplicate(row: &Row<'_>, error: &ServerError) -> bool {
-    DUPLICATE_KEY.contains(&error.code) && !row.layout.target.spec.unique.is_empty()
+pub(super) fn is_duplicate(target: &Target, error: &ServerError) -> bool {
+    DUPLICATE_KEY.contains(&error.code) && !target.spec.unique.is_empty()
 }
 
 /// The row that a message names by "at row N".

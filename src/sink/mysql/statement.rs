@@ -51,6 +51,8 @@ pub struct Many {
     sql: String,
     tail: String,
     classes: Vec<Class>,
+    /// The classes with the row that is being added.
+    widened: Vec<Class>,
     rows: usize,
 }
 
@@ -75,6 +77,7 @@ impl Many {
             sql,
             tail,
             classes,
+            widened: Vec::new(),
             rows: 0,
         }
     }
@@ -156,7 +159,7 @@ impl Many {
             _ => (" UNION ALL SELECT ", ""),
         };
         self.sql.push_str(open);
-        let mut classes = Vec::with_capacity(self.classes.len());
+        self.widened.clear();
         for (at, slot) in self.layout.slots.iter().enumerate() {
             self.sql.push_str(if at > 0 { "," } else { "" });
             let class = match slot.role {
@@ -174,12 +177,12 @@ impl Many {
                 let _ = write!(self.sql, " AS c{at}");
             }
             match self.classes[at].with(class) {
-                Some(class) => classes.push(class),
+                Some(class) => self.widened.push(class),
                 None => return Ok(false),
             }
         }
         self.sql.push_str(close);
-        self.classes = classes;
+        std::mem::swap(&mut self.classes, &mut self.widened);
         Ok(true)
     }
 

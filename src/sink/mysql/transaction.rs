@@ -6,9 +6,10 @@
 
 use super::errors::{SqlError, commit_was_rolled_back};
 use super::link::Link;
-use super::plan::{Unit, fits_a_packet};
+use super::plan::Unit;
 use super::settle::{is_duplicate, row_failure};
 use super::statement::Form;
+use crate::core::batch::{Batch, Operation};
 use crate::core::failure::{Failure, FailureKind};
 
 /// A transaction on a connection. It is over when [`Transaction::commit`] or
@@ -16,15 +17,19 @@ use crate::core::failure::{Failure, FailureKind};
 #[derive(Debug)]
 pub struct Transaction<'l> {
     pub(super) link: &'l mut Link,
+    /// What is written; `None` when only the checkpoint moves.
+    batch: Option<&'l Batch>,
     has_begun: bool,
 }
 
 const BEGIN: &str = "START TRANSACTION";
+
 impl<'l> Transaction<'l> {
     /// A transaction that begins with its first packet.
-    pub fn new(link: &'l mut Link) -> Self {
+    pub fn new(link: &'l mut Link, batch: Option<&'l Batch>) -> Self {
         Self {
             link,
+            batch,
             has_begun: false,
         }
     }
@@ -34,7 +39,7 @@ impl<'l> Transaction<'l> {
     /// # Errors
     /// The first failure; nothing of the transaction may then be committed. `Fenced` when
     /// `last` changed no row.
-    pub async fn perform(&mut self, units: &[Unit<'_>], last: &str) -> Result<(), Failure> {
+    pub async fn perform(&mut self, units: &[Unit], last: &str) -> Result<(), Failure> {
         let mut next = 0;
         loop {
             let (to, sql) = self.packet(units, next, last);
@@ -60,23 +65,23 @@ impl<'l> Transaction<'l> {
                     break;
                 }
                 if unit.needs_savepoint() && counts.next().is_none() {
-                    return Err(failure(unit, error.as_ref().unwrap_or(&nothing())));
+                    return Err(self.failure(unit, error.as_ref().unwrap_or(&nothing())));
                 }
                 match counts.next() {
                     Some(count) if unit.accepts(count) => {}
                     // It fell short; what came after it in the packet is undone with it.
                     Some(_) if !ends_the_transaction(error.as_ref()) && unit.needs_savepoint() => {
                         self.restore(&savepoint(at)).await?;
-                        self.settle(unit).await?;
+                        self.settle_unit(unit).await?;
                         (next, settled) = (at + 1, true);
                     }
-                    Some(count) => return Err(fell_short(unit, count, error.as_ref())),
+                    Some(count) => return Err(self.fell_short(unit, count, error.as_ref())),
                     None => {
                         let error = error.clone().unwrap_or_else(nothing);
                         if !may_settle(unit, &error) {
-                            return Err(failure(unit, &error));
+                            return Err(self.failure(unit, &error));
                         }
-                        self.settle(unit).await?;
+                        self.settle_unit(unit).await?;
                         (next, settled) = (at + 1, true);
                     }
                 }
@@ -92,7 +97,7 @@ impl<'l> Transaction<'l> {
             }
             match units.get(to) {
                 Some(unit) if unit.form.is_none() => {
-                    self.in_order(unit).await?;
+                    self.settle_unit(unit).await?;
                     next = to + 1;
                 }
                 _ => next = to,
@@ -111,7 +116,7 @@ impl<'l> Transaction<'l> {
 
     /// The next packet, up to a unit whose rows come one by one, and with `last` when it
     /// holds the last unit.
-    fn packet(&self, units: &[Unit<'_>], from: usize, last: &str) -> (usize, String) {
+    fn packet(&self, units: &[Unit], from: usize, last: &str) -> (usize, String) {
         let mut sql = String::new();
         if !self.has_begun {
             sql.push_str(BEGIN);
@@ -140,6 +145,55 @@ impl<'l> Transaction<'l> {
             sql.push_str("DO 0");
         }
         (to, sql)
+    }
+
+    /// Writes a unit's rows the careful way.
+    async fn settle_unit(&mut self, unit: &Unit) -> Result<(), Failure> {
+        let operations = self.operations(unit);
+        let rows = unit.rows(&operations)?;
+        match unit.form {
+            Some(form) => self.settle(form, &rows).await,
+            None => self.in_order(&rows).await,
+        }
+    }
+
+    fn operations(&self, unit: &Unit) -> Vec<Operation<'l>> {
+        self.batch
+            .map_or_else(Vec::new, |batch| unit.operations(batch))
+    }
+
+    fn failure(&self, unit: &Unit, error: &SqlError) -> Failure {
+        let operations = self.operations(unit);
+        let rows = unit.rows(&operations).unwrap_or_default();
+        let at = match error {
+            SqlError::Server(e) if matches!(unit.form, Some(Form::Insert | Form::Merge)) => {
+                row_number(&e.message)
+            }
+            _ => None,
+        };
+        let only = rows.first().filter(|_| rows.len() == 1);
+        match at.and_then(|at| rows.get(at)).or(only) {
+            Some(row) => row_failure(row, error),
+            None => error
+                .while_doing(&format!(
+                    "Could not write {} rows to `{}`",
+                    unit.row_count(),
+                    unit.target.table.name
+                ))
+                .of_table(unit.target.spec.name.clone()),
+        }
+    }
+
+    fn fell_short(&self, unit: &Unit, count: u64, error: Option<&SqlError>) -> Failure {
+        if let Some(error) = error {
+            return self.failure(unit, error);
+        }
+        let message = format!(
+            "`{}` took {count} of {} rows.",
+            unit.target.table.name,
+            unit.row_count()
+        );
+        Failure::new(FailureKind::Refused, message).of_table(unit.target.spec.name.clone())
     }
 
     pub(super) async fn restore(&mut self, savepoint: &str) -> Result<(), Failure> {
@@ -205,9 +259,9 @@ fn ends_the_transaction(error: Option<&SqlError>) -> bool {
 }
 
 /// Whether the careful way may succeed where a statement was refused.
-fn may_settle(unit: &Unit<'_>, error: &SqlError) -> bool {
+fn may_settle(unit: &Unit, error: &SqlError) -> bool {
     match (unit.form, error) {
-        (Some(Form::Insert), SqlError::Server(e)) => is_duplicate(&unit.rows[0], e),
+        (Some(Form::Insert), SqlError::Server(e)) => is_duplicate(&unit.target, e),
         // The row to insert was refused, by a CHECK or a trigger; the row to update may not be.
         (Some(Form::Merge), error) => error.kind() == FailureKind::Refused,
         _ => false,
@@ -221,53 +275,4 @@ pub(super) fn row_number(message: &str) -> Option<usize> {
         .parse::<usize>()
         .ok()?
         .checked_sub(1)
-}
-
-fn failure(unit: &Unit<'_>, error: &SqlError) -> Failure {
-    let at = match error {
-        SqlError::Server(e) if matches!(unit.form, Some(Form::Insert | Form::Merge)) => {
-            row_number(&e.message)
-        }
-        _ => None,
-    };
-    match at.and_then(|at| unit.rows.get(at)) {
-        Some(row) => row_failure(row, error),
-        None if unit.rows.len() == 1 => row_failure(&unit.rows[0], error),
-        None => {
-            let target = &unit.rows[0].layout.target;
-            error
-                .while_doing(&format!(
-                    "Could not write {} rows to `{}`",
-                    unit.rows.len(),
-                    target.table.name
-                ))
-                .of_table(target.spec.name.clone())
-        }
-    }
-}
-
-fn fell_short(unit: &Unit<'_>, count: u64, error: Option<&SqlError>) -> Failure {
-    if let Some(error) = error {
-        return failure(unit, error);
-    }
-    let target = &unit.rows[0].layout.target;
-    let message = format!(
-        "`{}` took {count} of {} rows.",
-        target.table.name,
-        unit.rows.len()
-    );
-    Failure::new(FailureKind::Refused, message).of_table(target.spec.name.clone())
-}
-
-/// Rows that come one by one must fit a packet, too.
-///
-/// # Errors
-/// `Refused`, with size and limit.
-pub fn check_lengths(unit: &Unit<'_>, server: &super::link::Server) -> Result<(), Failure> {
-    if unit.form.is_none() {
-        for row in &unit.rows {
-            fits_a_packet(row, row.alone(server)?.len(), server)?;
-        }
-    }
-    Ok(())
 }

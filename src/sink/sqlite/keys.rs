@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use super::schema::{Affinity, TableSchema};
 use crate::core::batch::{CellValue, Change, Operation};
 use crate::core::table::ColumnRole;
-use crate::core::value::{KEY_LENGTH_LEN, KeyText, Value};
+use crate::core::value::{KEY_LENGTH_LEN, KeyText, Value, is_plain_integer};
 
 /// In which order a table's operations are to be written.
 pub(super) enum Order {
@@ -131,16 +131,6 @@ fn has_plain_key(operation: &Operation<'_>, schema: &TableSchema) -> bool {
             Value::Float(_) | Value::Null => false,
         }
     })
-}
-
-/// Whether these are the digits that an integer of 18 digits or less is printed with.
-fn is_plain_integer(bytes: &[u8]) -> bool {
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    match digits {
-        [b'0'] => digits.len() == bytes.len(),
-        [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
 }
 
 /// A text that is the same for all keys that SQLite may take for one row.
