@@ -53,7 +53,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 RUNS=300 SEED= PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1\n'
+	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 RUNS=300 SEED= PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1 UPDATE=1\n'
 
 .PHONY: setup
 setup: ## Install what building needs and is missing (Debian, Ubuntu)
@@ -65,9 +65,10 @@ build: setup ## Build the extension
 	@echo "extension: $(library)"
 
 .PHONY: test
-test: ## Run the Rust tests, then PHPUnit with MySQL, MariaDB and SQLite
+test: ## Rust tests, instructions of add, PHPUnit with MySQL, MariaDB and SQLite
 	@scripts/setup.sh build test
 	@$(MAKE) test-rust
+	@$(MAKE) instructions
 	@$(MAKE) test-php
 
 .PHONY: demo
@@ -87,7 +88,7 @@ bench: ## Measure beside what one would take instead (BENCH_ARGS="--only=adding 
 	@scripts/setup.sh build bench
 	@$(MAKE) build
 	@scripts/bench.sh "$(EXTENSION)" --out "$(target)/bench" $(BENCH_ARGS)
-bench-quick: ## The same in a minute: a look, not a measurement
+bench-quick: ## The same in two minutes: a look, not a measurement
 	@$(MAKE) bench BENCH_ARGS="--quick $(BENCH_ARGS)"
 
 .PHONY: lint
@@ -139,6 +140,12 @@ test-php: ## PHPUnit with the extension, beside each database
 	@$(MAKE) test-ready
 	@if [ -n "$${WRITE_BUFFER_TEST_DSN:-}" ]; then $(call phpunit,mysql); \
 	else $(MAKE) crash-test DB=mysql; $(MAKE) phpunit-mysql; $(MAKE) phpunit-mariadb; $(MAKE) phpunit-sqlite; fi
+
+.PHONY: instructions
+instructions: build ## Count the instructions of `add` and compare (UPDATE=1: note them)
+	@scripts/setup.sh test
+	@echo "test: instructions of a call to add"
+	@$(PHP) bench/instructions.php "$(EXTENSION)" "$(abspath $(target))/instructions" $(if $(UPDATE),update)
 
 .PHONY: test-mysql test-mariadb test-sqlite
 test-mysql: test-ready phpunit-mysql ## PHPUnit beside MySQL

@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh EXTENSION [ARGUMENT...]      arguments: bench/bench --help
 #
-# BENCH_RDKAFKA   php-rdkafka's rdkafka.so, where it was built: measured, too
+# BENCH_RDKAFKA   php-rdkafka's rdkafka.so, where no package has it: its queue is measured, too
 # PHP, PHP_CONFIG the programs, if not the ones on the path
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,19 +28,29 @@ cp "$project"/bench/empty-extension/* "$directory"
 redis-server --port 0 --unixsocket "$directory/redis" --save '' --daemonize no --dir "$directory" > "$directory/redis.log" &
 redis=$!
 export BENCH_REDIS=$directory/redis
+if [ -n "${BENCH_RDKAFKA:-}" ] && ! "$php" -d extension="$BENCH_RDKAFKA" -r 'exit((int) !extension_loaded("rdkafka"));'; then
+    echo "bench: BENCH_RDKAFKA=$BENCH_RDKAFKA is no rdkafka.so that $php loads" >&2
+    exit 2
+fi
 export BENCH_EXTENSIONS=$extension:$directory/modules/empty_method.so${BENCH_RDKAFKA:+:$BENCH_RDKAFKA}
+# Without it, the real flow is not measured, and the table says so.
+BENCH_SAMPLE=$("$project/examples/spot-backend/bin/fetch-sample") || BENCH_SAMPLE=
+export BENCH_SAMPLE
 
 out=$project/target/bench
 for argument in "$@"; do
     [ -z "${previous:-}" ] || out=$argument
     if [ "$argument" = --out ]; then previous=1; else previous=; fi
 done
-"$here/with-server.sh" --durable --strict mysql -- "$php" "$project/bench/bench" "$@"
+status=0
+"$here/with-server.sh" --durable --strict mysql -- "$php" "$project/bench/bench" "$@" || status=$?
+[ -s "$out/results.json" ] || exit "$status"
 # The one of the packages is not always the first on the path.
 for python in python3 /usr/bin/python3; do
     if "$python" -c 'import matplotlib' 2>/dev/null; then
         "$python" "$project/bench/plot.py" "$out"
-        exit
+        exit "$status"
     fi
 done
 echo "bench: no Python with matplotlib here: no plot" >&2
+exit "$status"

@@ -5,7 +5,7 @@
 #   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
-#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis
+#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
@@ -26,12 +26,12 @@ packages_of() {
         build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
         test) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core \
-                   redis-server php-redis ;;
+                   redis-server php-redis valgrind ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
         lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
         bench) echo php-cli php-dev php-mysql php-mbstring php-xml php-bcmath php-laravel-framework \
-                    redis-server php-redis python3-matplotlib ;;
+                    redis-server php-redis php-rdkafka python3-matplotlib python3-pip unzip ;;
         image) echo debootstrap debian-archive-keyring ;;
         *) fail "unknown group '$1' (build, test, demo, lint, bench, image)" ;;
     esac
@@ -63,7 +63,7 @@ has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
 # Redis, without which its tests say so and are skipped.
 is_dispensable() {
-    case "$1" in php-codesniffer|shellcheck|redis-server|php*-redis) ;; *) return 1 ;; esac
+    case "$1" in php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|valgrind) ;; *) return 1 ;; esac
     has_candidate php-cli && ! has_candidate "$1"
 }
 
@@ -76,7 +76,7 @@ missing() {
     for package in "$@"; do
         [ -z "${installed[$package]:-}" ] || continue
         case "$package" in
-            php-cli|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis)
+            php-cli|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis|php-rdkafka)
                 if [ -z "$php_version" ]; then
                     php_version=$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;' 2>/dev/null) || php_version=none
                 fi

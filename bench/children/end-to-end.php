@@ -38,6 +38,7 @@ $finished = hrtime(true);
 $used = $cpu() - $cpuBefore;
 
 echo json_encode([
+    'groups' => $flow->size(),
     'matches' => $flow->matches(),
     'seconds' => ($finished - $begun) / 1e9,
     'applying_seconds' => ($applied - $begun) / 1e9,

@@ -28,7 +28,8 @@ final class BenchCommand extends Command
         $quick = (bool) $input->getOption('quick');
         $runs = filter_var($input->getOption('runs'), FILTER_VALIDATE_INT, ['options' => ['min_range' => 1, 'max_range' => 100]]);
         $only = $input->getOption('only') === null ? null : explode(',', (string) $input->getOption('only'));
-        $sections = [new Sections\Adding(), new Sections\EndToEnd(), new Sections\Latency(), new Sections\Memory(), new Sections\Idle(), new Sections\Recovery()];
+        $directory = (string) $input->getOption('out');
+        $sections = [new Sections\Adding(), new Sections\EndToEnd($directory), new Sections\Latency(), new Sections\Memory(), new Sections\Idle(), new Sections\Recovery()];
         $names = array_map(static fn (Sections\Section $section): string => $section->name(), $sections);
         $unknown = array_diff($only ?? [], $names);
         if ($runs === false || $unknown !== []) {
@@ -36,9 +37,14 @@ final class BenchCommand extends Command
 
             return Command::INVALID;
         }
-        $run = new Run($quick, $quick ? 1 : $runs, $output);
-        $figures = new Figures();
+        is_dir($directory) || mkdir($directory, 0755, true);
+        @unlink("$directory/results.json");
         $machine = Machine::facts();
+        // After each figure: what was measured is there, however the run ends.
+        $figures = new Figures(function () use (&$figures, &$run, $machine, $directory): void {
+            $this->store("$directory/results.json", $machine, $run, $figures);
+        });
+        $run = new Run($quick, $quick ? 1 : $runs, $output, $figures);
         foreach ($machine as $name => $fact) {
             $output->writeln("$name: $fact");
         }
@@ -47,50 +53,53 @@ final class BenchCommand extends Command
             if ($only !== null && !in_array($section->name(), $only, true)) {
                 continue;
             }
-            $output->writeln("\n<info>{$section->name()}</info>");
-            $section->measure($run, $figures);
-            $this->table($output, $figures->of($section->name()));
+            $output->writeln(sprintf("\n<info>%s</info>, after %d s", $section->name(), intdiv(hrtime(true) - $begun, 1_000_000_000)));
+            $run->attempt($section->name(), 'the rest of this section', static fn () => $section->measure($run, $figures));
+            $this->table($output, $section->name(), $figures);
         }
-        $aims = $this->aims($output, $figures);
-        $directory = (string) $input->getOption('out');
-        is_dir($directory) || mkdir($directory, 0755, true);
-        file_put_contents("$directory/results.json", json_encode(
-            ['machine' => $machine, 'quick' => $quick, 'runs' => $run->runs, 'figures' => $figures->toArray(), 'aims' => $aims],
-            JSON_PRETTY_PRINT | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR,
-        ) . "\n");
+        $this->aims($output, $figures);
         $output->writeln(sprintf("\nresults: %s/results.json, after %.0f s", $directory, (hrtime(true) - $begun) / 1e9));
 
-        return Command::SUCCESS;
+        return $run->isWhole() ? Command::SUCCESS : Command::FAILURE;
     }
 
-    /** @param list<Figure> $figures */
-    private function table(OutputInterface $output, array $figures): void
+    /** @param array<string, string> $machine */
+    private function store(string $file, array $machine, Run $run, Figures $figures): void
+    {
+        $aims = [];
+        foreach (Aim::all() as $aim) {
+            $value = $aim->value($figures);
+            $value === null || $aims[] = ['aim' => $aim->text, 'bound' => $aim->bound(), 'value' => $value, 'met' => $aim->isMetBy($value)];
+        }
+        file_put_contents("$file.part", json_encode(
+            ['machine' => $machine, 'quick' => $run->isQuick, 'runs' => $run->runs, 'figures' => $figures->toArray(), 'missing' => $figures->missing(), 'aims' => $aims],
+            JSON_PRETTY_PRINT | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR,
+        ) . "\n");
+        rename("$file.part", $file);
+    }
+
+    private function table(OutputInterface $output, string $section, Figures $figures): void
     {
         $table = (new Table($output))->setHeaders(['subject', 'median', 'unit', 'spread', '']);
-        foreach ($figures as $figure) {
-            $table->addRow([$figure->subject, self::number($figure->median()), $figure->unit, sprintf('%.0f %%', $figure->spread() * 100), $figure->note]);
+        foreach ($figures->of($section) as $figure) {
+            $spread = count($figure->samples) > 1 ? sprintf('%.0f %%', $figure->spread() * 100) : '';
+            $table->addRow([$figure->subject, self::number($figure->median()), $figure->unit, $spread, $figure->note]);
+        }
+        foreach ($figures->missing() as $missing) {
+            $missing['section'] !== $section || $table->addRow([$missing['subject'], '–', '', '', mb_strimwidth($missing['why'], 0, 100, '…')]);
         }
         $table->render();
     }
 
-    /** @return list<array<string, mixed>> */
-    private function aims(OutputInterface $output, Figures $figures): array
+    private function aims(OutputInterface $output, Figures $figures): void
     {
         $output->writeln("\n<info>aims</info>");
         $table = (new Table($output))->setHeaders(['figure', 'aim', 'measured', '']);
-        $all = [];
         foreach (Aim::all() as $aim) {
             $value = $aim->value($figures);
-            if ($value === null) {
-                continue;
-            }
-            $bound = ($aim->atMost ? '≤ ' : '≥ ') . $aim->bound;
-            $table->addRow([$aim->text, $bound, self::number($value), $aim->isMetBy($value) ? 'met' : 'missed']);
-            $all[] = ['aim' => $aim->text, 'bound' => $bound, 'value' => $value, 'met' => $aim->isMetBy($value)];
+            $value === null || $table->addRow([$aim->text, $aim->bound(), self::number($value), $aim->isMetBy($value) ? 'met' : 'missed']);
         }
         $table->render();
-
-        return $all;
     }
 
     private static function number(float $value): string

@@ -41,8 +41,20 @@ final class Database
     /** Lets LOAD DATA LOCAL be sent, which servers refuse unless told otherwise. */
     public static function allowLocalInfile(): void
     {
+        self::administer('SET GLOBAL local_infile = 1');
+    }
+
+    /** Binary logs of long runs take gigabytes. */
+    public static function dropOldLogs(): void
+    {
+        self::administer('PURGE BINARY LOGS BEFORE NOW()');
+    }
+
+    private static function administer(string $sql): void
+    {
         $admin = parse_url(self::env('WRITE_BUFFER_TEST_ADMIN_DSN'));
-        new PDO("mysql:host={$admin['host']};port={$admin['port']}", $admin['user'], $admin['pass'], [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::MYSQL_ATTR_INIT_COMMAND => 'SET GLOBAL local_infile = 1']);
+        $pdo = new PDO("mysql:host={$admin['host']};port={$admin['port']}", $admin['user'], $admin['pass'] ?? '', [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+        $pdo->exec($sql);
     }
 
     /** Empty tables, and in them what a flow finds there. */
@@ -79,28 +91,34 @@ final class Database
     /** @param list<array<string, mixed>> $rows */
     public static function tuples(PDO $pdo, array $rows): string
     {
-        $quote = static fn (mixed $value): string => is_int($value) ? (string) $value : $pdo->quote((string) $value);
+        $quote = static fn (int|string|null $value): string => match (true) {
+            $value === null => 'NULL',
+            is_int($value) => (string) $value,
+            default => $pdo->quote($value),
+        };
 
         return implode(',', array_map(static fn (array $row): string => '(' . implode(',', array_map($quote, $row)) . ')', $rows));
     }
 
-    /** Four sums and counts that two databases share only if the same was written. */
+    /** Counts, and sums of a checksum a row: two databases share them only if the same was written. */
     public static function fingerprint(): string
     {
         $pdo = self::pdo();
+        $account = ['id', 'balance', 'available_balance', 'usd_amount', 'updated_at'];
         $facts = [];
         foreach (
             [
-            "SELECT COUNT(*), SUM(executed_quantity), SUM(fee), SUM(status = 'executed'), SUM(updated_at) FROM orders",
-            'SELECT COUNT(*), COUNT(DISTINCT match_id), SUM(amount), SUM(sell_fee) FROM order_transactions',
-            'SELECT COUNT(*), SUM(balance), SUM(available_balance), SUM(id * balance) FROM spot_usd_accounts',
-            'SELECT COUNT(*), SUM(balance), SUM(available_balance), SUM(id * balance) FROM spot_btc_accounts',
-            ] as $query
+                'orders' => ['id', 'user_id', 'status', 'quantity', 'price', 'executed_quantity', 'executed_price', 'fee', 'created_at', 'updated_at'],
+                'order_transactions' => ['match_id', 'buy_order_id', 'sell_order_id', 'price', 'quantity', 'amount', 'buy_fee', 'sell_fee', 'buyer_id', 'seller_id', 'created_at'],
+                'spot_usd_accounts' => $account,
+                'spot_btc_accounts' => $account,
+            ] as $table => $columns
         ) {
-            $facts[] = implode(' ', $pdo->query($query)->fetch(PDO::FETCH_NUM));
+            $row = 'CRC32(CONCAT_WS(\'/\', ' . implode(', ', array_map(static fn (string $column): string => "COALESCE($column, '')", $columns)) . '))';
+            $facts[] = "$table " . implode(' ', $pdo->query("SELECT COUNT(*), SUM($row) FROM $table")->fetch(PDO::FETCH_NUM));
         }
 
-        return implode(' | ', $facts);
+        return implode(', ', $facts);
     }
 
     private static function env(string $name): string

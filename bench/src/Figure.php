@@ -17,6 +17,12 @@ final class Figure
     ) {
     }
 
+    /** The same under another name. */
+    public function as(string $subject, string $note): self
+    {
+        return new self($this->section, $subject, $this->unit, $this->samples, $note);
+    }
+
     public function median(): float
     {
         $sorted = $this->samples;

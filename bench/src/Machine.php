@@ -17,9 +17,16 @@ final class Machine
 
         return [
             'processors' => substr_count($cpus, "\nprocessor") + (int) str_starts_with($cpus, 'processor') . ' × ' . ($model[1] ?? php_uname('m')),
+            'journals on' => trim((string) shell_exec('stat -f -c %T ' . escapeshellarg(sys_get_temp_dir()))),
             'kernel' => php_uname('s') . ' ' . php_uname('r'),
             'PHP' => PHP_VERSION,
-            'database' => sprintf('%s, innodb_flush_log_at_trx_commit=%s, sync_binlog=%s', $variable('version'), $variable('innodb_flush_log_at_trx_commit'), $variable('sync_binlog')),
+            'database' => sprintf(
+                '%s, innodb_flush_log_at_trx_commit=%s, sync_binlog=%s, buffer pool of %d MiB',
+                $variable('version'),
+                $variable('innodb_flush_log_at_trx_commit'),
+                $variable('sync_binlog'),
+                $variable('innodb_buffer_pool_size') >> 20,
+            ),
         ];
     }
 }

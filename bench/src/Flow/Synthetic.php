@@ -17,6 +17,11 @@ final class Synthetic implements Flow
     {
     }
 
+    public function size(): int
+    {
+        return $this->matches;
+    }
+
     public function matches(): int
     {
         return $this->matches;

@@ -17,19 +17,20 @@ final class BulkCase extends Chunked
         $this->pdo = Database::pdo(true);
     }
 
-    protected function write(): void
+    protected function write(array $new, array $old, array $changed, array $trades, array $accounts): void
     {
         $this->pdo->beginTransaction();
-        $this->update('orders', array_intersect_key($this->books->orders, $this->orders), ['status', 'executed_quantity', 'executed_price', 'fee', 'updated_at']);
-        $this->trades === [] || Database::insert($this->pdo, 'order_transactions', $this->trades);
-        foreach ($this->accounts as $currency => $users) {
-            $this->update("spot_{$currency}_accounts", array_intersect_key($this->books->balances[$currency], $users), ['balance', 'available_balance']);
+        $new === [] || Database::insert($this->pdo, 'orders', $new);
+        $old === [] || $this->update('orders', $old, $changed);
+        $trades === [] || Database::insert($this->pdo, 'order_transactions', $trades);
+        foreach ($accounts as $table => $rows) {
+            $this->update($table, $rows, array_keys(array_diff_key($rows[0], ['id' => true])));
         }
         $this->pdo->commit();
     }
 
     /**
-     * @param array<int, array<string, int|string>> $rows
+     * @param non-empty-list<array<string, int|string|null>> $rows
      * @param list<string> $columns
      */
     private function update(string $table, array $rows, array $columns): void
@@ -37,11 +38,11 @@ final class BulkCase extends Chunked
         $sets = [];
         foreach ($columns as $column) {
             $cases = '';
-            foreach ($rows as $id => $row) {
-                $cases .= " WHEN $id THEN " . $this->pdo->quote((string) $row[$column]);
+            foreach ($rows as $row) {
+                $cases .= " WHEN {$row['id']} THEN " . $this->pdo->quote((string) $row[$column]);
             }
             $sets[] = "$column = CASE id$cases ELSE $column END";
         }
-        $this->pdo->exec("UPDATE $table SET " . implode(', ', $sets) . ' WHERE id IN (' . implode(',', array_keys($rows)) . ')');
+        $this->pdo->exec("UPDATE $table SET " . implode(', ', $sets) . ' WHERE id IN (' . implode(',', array_column($rows, 'id')) . ')');
     }
 }

@@ -16,6 +16,10 @@ use WriteBuffer\Bench\Flow\Flow;
  */
 final class Ceiling implements Peer
 {
+    private const INSERT = 'insert';
+    private const REPLACE = 'replace';
+    private const ADD = 'add';
+
     private mysqli $connection;
     /** @var list<list<array{0: string, 1: string, 2: list<string>, 3: list<list<int|string>>}>> */
     private array $batches = [];
@@ -89,7 +93,7 @@ final class Ceiling implements Peer
      */
     private function steps(array $groups): mixed
     {
-        [$orders, $trades, $accounts] = [[], [], []];
+        [$orders, $trades, $accounts, $changed] = [[], [], [], []];
         foreach ($groups as $group) {
             foreach ($group as $row) {
                 if ($row[0] === 'order') {
@@ -97,30 +101,32 @@ final class Ceiling implements Peer
                 } elseif ($row[0] === 'trade') {
                     $trades[] = $row[1];
                 } else {
-                    $account = &$accounts["spot_{$row[2]}_accounts"][$row[1]];
-                    $account ??= ['id' => $row[1], 'balance' => '0', 'available_balance' => '0'];
-                    foreach ($row[3] as $column => $amount) {
-                        $account[$column] = bcadd($account[$column], $amount, 10);
+                    $table = "spot_{$row[2]}_accounts";
+                    $changed[$table] = ($changed[$table] ?? []) + $row[3];
+                    foreach ($row[3] as $column => $change) {
+                        $account = &$accounts[$table][$row[1]][$column];
+                        $account = is_int($change) ? $change : bcadd($account ?? '0', $change, 10);
+                        unset($account);
                     }
-                    unset($account);
                 }
             }
         }
         ksort($orders);
         $parts = [];
-        // Orders of one list of columns share a statement.
+        // Orders of one list of columns share a statement; new ones have a list of their own.
         $byColumns = [];
         foreach ($orders as $order) {
             $byColumns[implode(',', array_keys($order))][] = $order;
         }
         foreach ($byColumns as $rows) {
-            $parts[] = ['orders', '%2$s', $rows];
+            $parts[] = ['orders', isset($rows[0]['user_id']) ? self::INSERT : self::REPLACE, $rows];
         }
-        $trades === [] || $parts[] = ['order_transactions', '', $trades];
+        $trades === [] || $parts[] = ['order_transactions', self::INSERT, $trades];
         ksort($accounts);
         foreach ($accounts as $table => $rows) {
             ksort($rows);
-            $parts[] = [$table, '%1$s + %2$s', array_values($rows)];
+            $none = array_fill_keys(array_keys($changed[$table]), '0');
+            $parts[] = [$table, self::ADD, array_map(static fn (int $id, array $row): array => ['id' => $id] + array_merge($none, $row), array_keys($rows), $rows)];
         }
 
         return match ($this->form) {
@@ -131,7 +137,7 @@ final class Ceiling implements Peer
     }
 
     /**
-     * @param list<array{0: string, 1: string, 2: list<array<string, int|string>>}> $parts
+     * @param list<array{0: string, 1: string, 2: list<array<string, int|string|null>>}> $parts
      * @return list<mixed>
      */
     private function chunked(array $parts, callable $make): array
@@ -146,26 +152,33 @@ final class Ceiling implements Peer
         return $made;
     }
 
-    /** @param array{0: string, 1: string, 2: list<array<string, int|string>>} $part */
+    /** @param array{0: string, 1: string, 2: list<array<string, int|string|null>>} $part */
     private function text(array $part): string
     {
         [$table, $form, $rows] = $part;
-        $tuple = fn (array $row): string => '(' . implode(',', array_map(fn (mixed $v): string => is_int($v) || $form === '%1$s + %2$s' ? (string) $v : "'" . $this->connection->real_escape_string($v) . "'", $row)) . ')';
-        $tuples = array_map($tuple, $rows);
+        // Sums in quotes would be sums of floats.
+        $literal = fn (int|string|null $value): string => match (true) {
+            $value === null => 'NULL',
+            is_int($value), $form === self::ADD => (string) $value,
+            default => "'" . $this->connection->real_escape_string($value) . "'",
+        };
+        $tuples = array_map(static fn (array $row): string => '(' . implode(',', array_map($literal, $row)) . ')', $rows);
 
         return self::statement($table, $form, array_keys($rows[0]), $tuples);
     }
 
     /**
-     * @param array{0: string, 1: string, 2: list<array<string, int|string>>} $part
-     * @return array{0: string, 1: list<int|string>}
+     * @param array{0: string, 1: string, 2: list<array<string, int|string|null>>} $part
+     * @return array{0: string, 1: list<int|string|null>}
      */
     private function prepared(array $part): array
     {
         [$table, $form, $rows] = $part;
-        $tuple = '(' . implode(',', array_map(static fn (string $c): string => $form === '%1$s + %2$s' && $c !== 'id' ? 'CAST(? AS DECIMAL(30,10))' : '?', array_keys($rows[0]))) . ')';
+        $columns = array_keys($rows[0]);
+        $place = static fn (string $column): string => $form === self::ADD && in_array($column, Flow::AMOUNTS, true) ? 'CAST(? AS DECIMAL(30,10))' : '?';
+        $tuple = '(' . implode(',', array_map($place, $columns)) . ')';
 
-        return [self::statement($table, $form, array_keys($rows[0]), array_fill(0, count($rows), $tuple)), array_merge(...array_map(array_values(...), $rows))];
+        return [self::statement($table, $form, $columns, array_fill(0, count($rows), $tuple)), array_merge(...array_map(array_values(...), $rows))];
     }
 
     /**
@@ -175,24 +188,20 @@ final class Ceiling implements Peer
     private static function statement(string $table, string $form, array $columns, array $tuples): string
     {
         $list = implode(',', $columns);
-        if ($form === '') {
-            return "INSERT INTO $table ($list) VALUES " . implode(',', $tuples);
-        }
-        if (in_array('user_id', $columns, true)) {
-            $sets = implode(',', array_map(static fn (string $c): string => "$c = new.$c", array_slice($columns, 1)));
 
-            return "INSERT INTO $table ($list) VALUES " . implode(',', $tuples) . " AS new ON DUPLICATE KEY UPDATE $sets";
-        }
-
-        return "UPDATE (VALUES ROW" . implode(',ROW', $tuples) . ") AS v($list) STRAIGHT_JOIN $table t ON t.id = v.id SET " . self::sets($columns, $form);
+        return $form === self::INSERT
+            ? "INSERT INTO $table ($list) VALUES " . implode(',', $tuples)
+            : 'UPDATE (VALUES ROW' . implode(',ROW', $tuples) . ") AS v($list) STRAIGHT_JOIN $table t ON t.id = v.id SET " . self::sets($columns, $form);
     }
 
     /** @param list<string> $columns */
     private static function sets(array $columns, string $form): string
     {
-        $set = static fn (string $column): string => "t.$column = " . sprintf($form, "t.$column", "v.$column");
+        $set = static fn (string $column): string => $form === self::ADD && in_array($column, Flow::AMOUNTS, true)
+            ? "t.$column = t.$column + v.$column"
+            : "t.$column = v.$column";
 
-        return implode(',', array_map($set, array_filter($columns, static fn (string $c): bool => $c !== 'id')));
+        return implode(',', array_map($set, array_diff($columns, ['id'])));
     }
 
     /** Tables for LOAD DATA to fill, and for updates to be taken from. */
@@ -228,10 +237,11 @@ final class Ceiling implements Peer
         }
         static $files = 0;
         $file = sprintf('%s/%d', $this->directory, $files++);
-        file_put_contents($file, implode("\n", array_map(static fn (array $row): string => implode("\t", $row), $rows)) . "\n");
+        $line = static fn (array $row): string => implode("\t", array_map(static fn (int|string|null $value): int|string => $value ?? '\N', $row));
+        file_put_contents($file, implode("\n", array_map($line, $rows)) . "\n");
         $columns = array_keys($rows[0]);
         $list = implode(',', $columns);
-        if ($form === '' || in_array('user_id', $columns, true)) {
+        if ($form === self::INSERT) {
             return ["LOAD DATA LOCAL INFILE '$file' INTO TABLE $table ($list)"];
         }
 

@@ -31,6 +31,9 @@ final class Extension implements Peer
             'flush_timeout_ms' => 600_000,
             'block_timeout_ms' => 600_000,
         ]);
+        // Connected, with the schema checked, as the connections of the others are.
+        $this->buffer->addBalanceUpdate($flow->users()[0], 'usd', ['balance' => '0']);
+        $this->finish();
     }
 
     public function buffer(): WriteBuffer

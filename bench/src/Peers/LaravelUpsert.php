@@ -29,15 +29,14 @@ final class LaravelUpsert extends Chunked
         $this->connection = $manager->getConnection();
     }
 
-    protected function write(): void
+    protected function write(array $new, array $old, array $changed, array $trades, array $accounts): void
     {
-        $this->connection->transaction(function (): void {
-            $orders = array_values(array_intersect_key($this->books->orders, $this->orders));
-            $this->connection->table('orders')->upsert($orders, ['id'], ['status', 'executed_quantity', 'executed_price', 'fee', 'updated_at']);
-            $this->connection->table('order_transactions')->insert($this->trades);
-            foreach ($this->accounts as $currency => $users) {
-                $accounts = array_values(array_intersect_key($this->books->balances[$currency], $users));
-                $this->connection->table("spot_{$currency}_accounts")->upsert($accounts, ['id'], ['balance', 'available_balance']);
+        $this->connection->transaction(function () use ($new, $old, $changed, $trades, $accounts): void {
+            $new === [] || $this->connection->table('orders')->insert($new);
+            $old === [] || $this->connection->table('orders')->upsert($old, ['id'], $changed);
+            $this->connection->table('order_transactions')->insert($trades);
+            foreach ($accounts as $table => $rows) {
+                $this->connection->table($table)->upsert($rows, ['id'], array_keys(array_diff_key($rows[0], ['id' => true])));
             }
         }, 5);
     }

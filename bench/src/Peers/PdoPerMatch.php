@@ -9,7 +9,7 @@ use PDOStatement;
 use WriteBuffer\Bench\Database;
 use WriteBuffer\Bench\Flow\Flow;
 
-/** One transaction a match, with statements prepared once: what the exchange did. */
+/** One transaction a group, with statements prepared once: what the exchange did. */
 final class PdoPerMatch implements Peer
 {
     private PDO $pdo;
@@ -26,9 +26,9 @@ final class PdoPerMatch implements Peer
         $this->pdo->beginTransaction();
         foreach ($group as $row) {
             match ($row[0]) {
-                'order' => $this->run('UPDATE orders SET ' . self::list($row[2], '%s = ?') . ' WHERE id = ?', [...array_values($row[2]), $row[1]]),
-                'trade' => $this->run('INSERT INTO order_transactions (' . self::list($row[1], '%s') . ') VALUES (' . self::list($row[1], '?') . ')', array_values($row[1])),
-                'balance' => $this->run("UPDATE spot_{$row[2]}_accounts SET " . self::list($row[3], '%1$s = %1$s + ?') . ' WHERE id = ?', [...array_values($row[3]), $row[1]]),
+                'order' => isset($row[2]['user_id']) ? $this->insert('orders', ['id' => $row[1]] + $row[2]) : $this->run('UPDATE orders SET ' . self::list($row[2], '%s = ?') . ' WHERE id = ?', [...array_values($row[2]), $row[1]]),
+                'trade' => $this->insert('order_transactions', $row[1]),
+                'balance' => $this->run("UPDATE spot_{$row[2]}_accounts SET " . self::changes($row[3]) . ' WHERE id = ?', [...array_values($row[3]), $row[1]]),
             };
         }
         $this->pdo->commit();
@@ -43,10 +43,24 @@ final class PdoPerMatch implements Peer
         return [];
     }
 
-    /** @param list<int|string> $values */
+    /** @param array<string, int|string|null> $columns */
+    private function insert(string $table, array $columns): void
+    {
+        $this->run("INSERT INTO $table (" . self::list($columns, '%s') . ') VALUES (' . self::list($columns, '?') . ')', array_values($columns));
+    }
+
+    /** @param list<int|string|null> $values */
     private function run(string $sql, array $values): void
     {
         ($this->statements[$sql] ??= $this->pdo->prepare($sql))->execute($values);
+    }
+
+    /** @param array<string, int|string> $changes */
+    private static function changes(array $changes): string
+    {
+        $set = static fn (string $column): string => in_array($column, Flow::AMOUNTS, true) ? "$column = $column + ?" : "$column = ?";
+
+        return implode(', ', array_map($set, array_keys($changes)));
     }
 
     /** @param array<string, mixed> $columns */

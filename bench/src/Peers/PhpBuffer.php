@@ -19,7 +19,7 @@ final class PhpBuffer
     private array $orders = [];
     /** @var list<array<string, mixed>> */
     private array $trades = [];
-    /** @var array<string, array{user: int, currency: string, amounts: array<string, string>}> */
+    /** @var array<string, array{user: int, currency: string, amounts: array<string, int|string>}> */
     private array $balances = [];
     private float $lastFlush;
 
@@ -44,7 +44,7 @@ final class PhpBuffer
         $this->trades[] = $data;
     }
 
-    /** @param array<string, string> $changes */
+    /** @param array<string, int|string> $changes */
     public function addBalanceUpdate(int $userId, string $currency, array $changes): void
     {
         $key = "$currency:$userId";
@@ -54,6 +54,11 @@ final class PhpBuffer
             return;
         }
         foreach ($changes as $column => $change) {
+            if (is_int($change)) {
+                // A time, no amount.
+                $this->balances[$key]['amounts'][$column] = $change;
+                continue;
+            }
             $this->balances[$key]['amounts'][$column] = bcadd($this->balances[$key]['amounts'][$column] ?? '0', $change, 18);
         }
     }
@@ -87,7 +92,10 @@ final class PhpBuffer
     {
         $this->pdo->beginTransaction();
         foreach (array_chunk($this->orders, 500, true) as $orders) {
-            $this->update('orders', $orders);
+            $new = array_filter($orders, static fn (array $order): bool => isset($order['user_id']));
+            $new === [] || Database::insert($this->pdo, 'orders', array_map(static fn (int $id, array $order): array => ['id' => $id] + $order, array_keys($new), $new));
+            $changed = array_diff_key($orders, $new);
+            $changed === [] || $this->update('orders', $changed);
         }
         foreach (array_chunk($this->trades, 500) as $trades) {
             Database::insert($this->pdo, 'order_transactions', $trades);
@@ -109,7 +117,11 @@ final class PhpBuffer
         foreach ($rows as $id => $row) {
             foreach ($row as $column => $value) {
                 // Quoted, a sum would be one of floats.
-                $cases[$column] = ($cases[$column] ?? '') . " WHEN $id THEN " . ($adds ? "$column + ($value)" : $this->pdo->quote((string) $value));
+                $cases[$column] = ($cases[$column] ?? '') . " WHEN $id THEN " . match (true) {
+                    is_int($value) => (string) $value,
+                    $adds => "$column + ($value)",
+                    default => $this->pdo->quote($value),
+                };
             }
         }
         $sets = [];

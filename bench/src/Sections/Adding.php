@@ -13,7 +13,8 @@ use WriteBuffer\Bench\Run;
 /** Nanoseconds a call, with a writer beside that merges, and a database that takes nothing meanwhile. */
 final class Adding implements Section
 {
-    private const JIT = ['-d', 'opcache.enable_cli=1', '-d', 'opcache.jit=tracing', '-d', 'opcache.jit_buffer_size=64M'];
+    private const JIT = ['-d', 'opcache.jit=tracing', '-d', 'opcache.jit_buffer_size=64M'];
+    private const ORDER = 'addOrder, 9 columns';
 
     public function name(): string
     {
@@ -25,7 +26,7 @@ final class Adding implements Section
         Database::prepare(new Synthetic(10));
         // What a batch holds already when it is over is written then: the tables take it.
         Database::pdo()->exec('ALTER TABLE orders MODIFY created_at BIGINT UNSIGNED NOT NULL DEFAULT 0');
-        Database::pdo()->exec('ALTER TABLE order_transactions DROP INDEX currency');
+        Database::pdo()->exec('ALTER TABLE order_transactions DROP INDEX currency, MODIFY btc_amount DECIMAL(30,10) NOT NULL DEFAULT 0');
         $off = ['subject' => 'write-buffer', 'journal' => 'off'];
         $process = ['subject' => 'write-buffer', 'journal' => 'process'];
         $subjects = [
@@ -35,38 +36,41 @@ final class Adding implements Section
             'WriteBuffer, journal process' => $process,
         ];
         $rows = [
-            'addOrder, 9 columns' => 'order-9',
+            self::ORDER => 'order-9',
             'addOrder, 5 columns' => 'order-5',
-            'addTrade, 16 columns' => 'trade-16',
+            'addTrade, 15 columns' => 'trade-15',
             'addBalanceUpdate, 2 deltas' => 'balance-2',
         ];
+        $all = [];
         foreach ($rows as $call => $row) {
             foreach ($subjects as $subject => $spec) {
-                $this->one($run, $figures, "$call: $subject", $spec + ['row' => $row]);
+                $all["$call: $subject"] = [$spec + ['row' => $row]];
             }
         }
         foreach ($subjects as $subject => $spec) {
-            $this->one($run, $figures, "addOrder, 9 columns, JIT: $subject", $spec + ['row' => 'order-9'], self::JIT);
+            $all[self::ORDER . ", JIT: $subject"] = [$spec + ['row' => 'order-9'], self::JIT];
         }
-        $this->one($run, $figures, 'addOrder, 9 columns: JSON into a Redis pipeline', ['subject' => 'redis', 'row' => 'order-9']);
-        if (extension_loaded('rdkafka')) {
-            $this->one($run, $figures, "addOrder, 9 columns: JSON into php-rdkafka's queue", ['subject' => 'rdkafka', 'row' => 'order-9']);
+        $all[self::ORDER . ': JSON into a Redis pipeline'] = [['subject' => 'redis', 'row' => 'order-9']];
+        $kafka = self::ORDER . ": JSON into php-rdkafka's queue";
+        if ($run->hasExtension('rdkafka')) {
+            $all[$kafka] = [['subject' => 'rdkafka', 'row' => 'order-9']];
+        } else {
+            $figures->miss($this->name(), $kafka, 'not measured: no package has php-rdkafka here; BENCH_RDKAFKA=/path/to/rdkafka.so names one');
         }
-        $this->one($run, $figures, 'addOrder, 9 columns: one hot key', $process + ['row' => 'order-9', 'keys' => 1]);
-        $this->one($run, $figures, 'addOrder, 9 columns: a million keys', $process + ['row' => 'order-9', 'keys' => 1_000_000]);
+        $all[self::ORDER . ': WriteBuffer, one hot key'] = [$process + ['row' => 'order-9', 'keys' => 1]];
+        $all[self::ORDER . ': WriteBuffer, a million keys'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000]];
         foreach ([1_000, 10_000, 100_000, 1_000_000] as $pending) {
-            $this->one($run, $figures, 'addOrder, 9 columns: ' . number_format($pending) . ' pending', $process + ['row' => 'order-9', 'keys' => 1_000_000, 'pending' => $pending]);
+            $all[self::ORDER . ': WriteBuffer, ' . number_format($pending) . ' pending'] = [$process + ['row' => 'order-9', 'keys' => 1_000_000, 'pending' => $pending]];
         }
-    }
-
-    /**
-     * @param array<string, mixed> $spec
-     * @param list<string> $flags
-     */
-    private function one(Run $run, Figures $figures, string $subject, array $spec, array $flags = []): void
-    {
-        $spec += ['calls' => $run->size(200_000, 50_000), 'dsn' => Database::dsn()];
-        $answers = $run->children($subject, 'adding', $spec, $flags);
-        $figures->add(new Figure($this->name(), $subject, 'ns/call', array_column($answers, 'ns')));
+        $common = ['calls' => $run->size(200_000, 50_000), 'dsn' => Database::dsn()];
+        $children = [];
+        foreach ($all as $subject => $one) {
+            $children[$subject] = [
+                static fn (): array => $one[0] + $common,
+                fn (array $answers) => $figures->add(new Figure($this->name(), $subject, 'ns/call', array_column($answers, 'ns'))),
+                $one[1] ?? [],
+            ];
+        }
+        $run->rounds($this->name(), 'adding', $children);
     }
 }

@@ -7,11 +7,24 @@ namespace WriteBuffer\Bench\Sections;
 use RuntimeException;
 use WriteBuffer\Bench\Figure;
 use WriteBuffer\Bench\Figures;
+use WriteBuffer\Bench\Flow\Bitstamp;
 use WriteBuffer\Bench\Run;
 
-/** Matches a second that the database has confirmed. */
+/** Groups a second that the database has confirmed: matches, or whatever the real exchange stores at once. */
 final class EndToEnd implements Section
 {
+    private const FORMS = ['text', 'prepared', 'load-data'];
+    private const OURS = 'WriteBuffer, journal process';
+
+    /** @var array<int, string> what the database has to hold after that many groups */
+    private array $expected = [];
+    /** Groups a transaction that the writer had on average. */
+    private ?int $batch = null;
+
+    public function __construct(private readonly string $directory)
+    {
+    }
+
     public function name(): string
     {
         return 'end-to-end';
@@ -19,60 +32,94 @@ final class EndToEnd implements Section
 
     public function measure(Run $run, Figures $figures): void
     {
-        $matches = $run->size(60_000, 10_000);
-        $slow = intdiv($matches, 10);
-        $buffered = $run->children('WriteBuffer, journal process', 'end-to-end', self::spec($matches, ['peer' => 'write-buffer', 'journal' => 'process']));
-        $expected = [$matches => $buffered[0]['fingerprint']];
-        $this->add($figures, 'WriteBuffer, journal process', $buffered);
-        $figures->add(new Figure('end-to-end share', 'WriteBuffer, journal process', 'of wall time', array_map(static fn (array $answer): float => $answer['applying_seconds'] / $answer['seconds'], $buffered)));
+        $size = $run->size(30_000, 6_000);
+        $this->flow($run, $figures, 'synthetic flow', 'matches/s', ['name' => 'synthetic', 'size' => $size]);
+        $sample = (string) getenv('BENCH_SAMPLE');
+        if ($sample === '') {
+            $figures->miss($this->name(), 'Bitstamp flow', 'not measured: examples/spot-backend/bin/fetch-sample could not fetch the sample');
 
-        // The ceiling has batches of the size that the writer chose.
-        $stats = $buffered[0]['facts']['stats'];
-        $size = max(1, (int) round($matches / max(1, $stats['batches']['count'])));
-        $ceilings = [];
-        foreach (['text', 'prepared', 'load-data'] as $form) {
-            $ceilings[$form] = $run->children("ceiling, $form, $size matches a transaction", 'end-to-end', self::spec($matches, ['peer' => 'ceiling', 'form' => $form, 'size' => $size]));
-            $this->add($figures, "ceiling, $form", $ceilings[$form], "$size matches a transaction");
+            return;
         }
-        $best = array_reduce(array_keys($ceilings), static fn (?string $best, string $form): string => $best === null || $figures->median("end-to-end/ceiling, $form") > $figures->median("end-to-end/ceiling, $best") ? $form : $best);
-        $this->add($figures, 'ceiling', $ceilings[$best], "the best, $best");
-
-        $peers = [
-            'WriteBuffer, journal off' => [$matches, ['peer' => 'write-buffer', 'journal' => 'off'], 'a crash loses what is pending'],
-            'WriteBuffer, journal interval' => [$matches, ['peer' => 'write-buffer', 'journal' => 'interval'], ''],
-            'WriteBuffer, journal always' => [$slow, ['peer' => 'write-buffer', 'journal' => 'always'], ''],
-            'PDO, one transaction a match' => [$slow, ['peer' => 'pdo'], ''],
-            'Laravel upsert, 500 matches' => [$matches, ['peer' => 'laravel-upsert'], 'a crash loses what is collected'],
-            'bulk CASE update, 500 matches' => [$matches, ['peer' => 'bulk-case'], 'a crash loses what is collected'],
-            'PHP buffer, 100' => [$matches, ['peer' => 'php-buffer', 'size' => 100], 'a crash loses what is pending'],
-            'PHP buffer, 500' => [$matches, ['peer' => 'php-buffer', 'size' => 500], 'a crash loses what is pending'],
-            'Redis list and a worker' => [$matches, ['peer' => 'redis-list'], 'a crash loses or repeats what the worker holds'],
-        ];
-        foreach ($peers as $subject => [$count, $spec, $note]) {
-            $answers = $run->children($subject, 'end-to-end', self::spec($count, $spec));
-            $this->add($figures, $subject, $answers, $note);
-            $expected[$count] ??= $answers[0]['fingerprint'];
-            foreach ([...$answers, ...$buffered, ...array_merge(...array_values($ceilings))] as $answer) {
-                if ($answer['fingerprint'] !== $expected[$answer['matches']]) {
-                    throw new RuntimeException("$subject wrote something else: {$answer['fingerprint']} and not {$expected[$answer['matches']]}");
-                }
-            }
-        }
+        $tape = "$this->directory/bitstamp-$size.tape";
+        $run->children("matching the Bitstamp sample, $size groups", 'tape', ['sample' => $sample, 'tape' => $tape, 'skip' => Bitstamp::SKIP, 'groups' => $size], 1);
+        $this->flow($run, $figures, 'Bitstamp flow', 'groups/s', ['name' => 'bitstamp', 'size' => $size, 'tape' => $tape]);
     }
 
-    /**
-     * @param array<string, mixed> $peer
-     * @return array<string, mixed>
-     */
-    private static function spec(int $matches, array $peer): array
+    /** @param array{name: string, size: int, tape?: string} $flow */
+    private function flow(Run $run, Figures $figures, string $name, string $unit, array $flow): void
     {
-        return $peer + ['flow' => ['name' => 'synthetic', 'matches' => $matches]];
+        // What takes a transaction each is given a tenth.
+        $short = ['size' => intdiv($flow['size'], 10)] + $flow;
+        $loses = 'a crash loses what is collected';
+        $all = [
+            self::OURS => [$flow, ['peer' => 'write-buffer', 'journal' => 'process'], ''],
+            'WriteBuffer, journal off' => [$flow, ['peer' => 'write-buffer', 'journal' => 'off'], 'a crash loses what is pending'],
+            'WriteBuffer, journal interval' => [$flow, ['peer' => 'write-buffer', 'journal' => 'interval'], ''],
+            'WriteBuffer, journal always' => [$short, ['peer' => 'write-buffer', 'journal' => 'always'], ''],
+            'ceiling, text' => [$flow, ['peer' => 'ceiling', 'form' => 'text'], ''],
+            'ceiling, prepared' => [$flow, ['peer' => 'ceiling', 'form' => 'prepared'], ''],
+            'ceiling, load-data' => [$flow, ['peer' => 'ceiling', 'form' => 'load-data'], ''],
+            'PDO, one transaction each' => [$short, ['peer' => 'pdo'], ''],
+            'Laravel upsert, 500 groups' => [$flow, ['peer' => 'laravel-upsert'], $loses],
+            'bulk CASE update, 500 groups' => [$flow, ['peer' => 'bulk-case'], $loses],
+            'PHP buffer, 100 rows' => [$flow, ['peer' => 'php-buffer', 'size' => 100], $loses],
+            'PHP buffer, 500 rows' => [$flow, ['peer' => 'php-buffer', 'size' => 500], $loses],
+            'Redis list and a worker' => [$flow, ['peer' => 'redis-list'], 'a crash loses or repeats what the worker holds'],
+        ];
+        [$this->expected, $this->batch] = [[], null];
+        $subjects = [];
+        foreach ($all as $subject => [$of, $peer, $note]) {
+            $subjects["$name: $subject"] = [
+                fn (): array => ['flow' => $of] + $peer + ($peer['peer'] === 'ceiling' ? $this->loader() : []),
+                function (array $answers) use ($figures, $name, $subject, $unit, $note): void {
+                    $this->compare(end($answers));
+                    $this->add($figures, "$name: $subject", $unit, $answers, str_starts_with($subject, 'ceiling') ? "$this->batch groups a transaction; no checkpoint" : $note);
+                    $subject === self::OURS ? $this->look($figures, $name, $answers) : $this->ceiling($figures, $name);
+                },
+            ];
+        }
+        $run->rounds($this->name(), 'end-to-end', $subjects);
+    }
+
+    /** @return array{size: int} a loader sends batches of the size that the writer had */
+    private function loader(): array
+    {
+        return ['size' => $this->batch ?? throw new RuntimeException('the size of its batches is not known: ' . self::OURS . ' was not measured')];
+    }
+
+    /** @param array<string, mixed> $answer */
+    private function compare(array $answer): void
+    {
+        $expected = $this->expected[$answer['groups']] ??= $answer['fingerprint'];
+        if ($answer['fingerprint'] !== $expected) {
+            throw new RuntimeException("it wrote something else than the first one: {$answer['fingerprint']} and not $expected");
+        }
     }
 
     /** @param non-empty-list<array<string, mixed>> $answers */
-    private function add(Figures $figures, string $subject, array $answers, string $note = ''): void
+    private function add(Figures $figures, string $subject, string $unit, array $answers, string $note): void
     {
-        $rates = array_map(static fn (array $answer): float => $answer['matches'] / $answer['seconds'], $answers);
-        $figures->add(new Figure($this->name(), $subject, 'matches/s', $rates, $note));
+        $rates = array_map(static fn (array $answer): float => $answer['groups'] / $answer['seconds'], $answers);
+        $matches = $answers[0]['matches'] === $answers[0]['groups'] ? '' : sprintf('%.1f %% are matches', 100 * $answers[0]['matches'] / $answers[0]['groups']);
+        $figures->add(new Figure($this->name(), $subject, $unit, $rates, implode('; ', array_filter([$matches, $note]))));
+    }
+
+    /** @param non-empty-list<array<string, mixed>> $answers of the writer */
+    private function look(Figures $figures, string $name, array $answers): void
+    {
+        // The first batch was there to connect.
+        $this->batch ??= (int) ceil($answers[0]['groups'] / max(1, $answers[0]['facts']['stats']['batches']['count'] - 1));
+        $shares = array_map(static fn (array $answer): float => $answer['applying_seconds'] / $answer['seconds'], $answers);
+        $figures->add(new Figure($this->name(), "$name: PHP's share", 'of wall time', $shares, 'in add, journal process'));
+    }
+
+    /** The best of its forms. */
+    private function ceiling(Figures $figures, string $name): void
+    {
+        $medians = array_filter(array_combine(self::FORMS, array_map(static fn (string $form): ?float => $figures->median("end-to-end/$name: ceiling, $form"), self::FORMS)));
+        if ($medians !== []) {
+            $best = (string) array_search(max($medians), $medians, true);
+            $figures->add($figures->get("end-to-end/$name: ceiling, $best")->as("$name: ceiling", "the best, $best"));
+        }
     }
 }

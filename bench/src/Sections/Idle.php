@@ -21,11 +21,11 @@ final class Idle implements Section
     public function measure(Run $run, Figures $figures): void
     {
         Database::prepare(new Synthetic(10));
-        $idle = $run->children('an idle buffer', 'idle', ['seconds' => $run->size(20, 5)]);
-        $figures->add(new Figure($this->name(), 'wake-ups', '1/s', array_column($idle, 'wakeups')));
-        $figures->add(new Figure($this->name(), 'CPU', 'ms/s', array_column($idle, 'cpu_ms')));
-        $figures->add(new Figure($this->name(), 'the first add', 'µs', array_column($idle, 'first_us')));
-        $start = $run->children("php -r ''", 'start-up', ['rounds' => $run->size(200, 40)]);
+        $idle = $run->children('an idle buffer', 'idle', ['seconds' => $run->size(10, 3)]);
+        $figures->add(new Figure($this->name(), 'wake-ups', '1/s', array_column($idle, 'wakeups'), 'context switches of all its threads'));
+        $figures->add(new Figure($this->name(), 'CPU', 'ms/s', array_column($idle, 'cpu_ms'), 'of the whole process'));
+        $figures->add(new Figure($this->name(), 'the first add', 'µs', array_column($idle, 'first_us'), 'the buffer made and the writer started'));
+        $start = $run->children("php -r ''", 'start-up', ['rounds' => $run->size(100, 40)]);
         $figures->add(new Figure($this->name(), "php -r '' without", 'ms', array_column($start, 'without')));
         $figures->add(new Figure($this->name(), "php -r '' with", 'ms', array_column($start, 'with')));
     }
