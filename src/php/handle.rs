@@ -244,6 +244,11 @@ impl Handle {
         let waited = timeout.map_or(String::new(), |t| {
             format!(" after {} ms of waiting", t.as_millis())
         });
+        let journal = buffer.journal().map_or(String::new(), |journal| {
+            let (bytes, most) = (journal.bytes(), config.journal_max_bytes);
+            format!(", the journal has {bytes} of {most} bytes")
+        });
+        let or_journal = buffer.journal().map_or("", |_| ", journal_max_bytes");
         let why = buffer.with_progress(|p| p.last_error.clone());
         let why = match (&config.dsn, why) {
             (None, _) => " No DSN is configured, so nothing is ever written.".to_owned(),
@@ -253,7 +258,7 @@ impl Handle {
         Err(Thrown::New(
             Exception::BufferFullException,
             format!(
-                "The buffer is full{waited}: {} of {} rows, {} of {} bytes are pending. The row was not accepted; try again later, or raise max_pending_rows or max_pending_bytes.{why}",
+                "The buffer is full{waited}: {} of {} rows, {} of {} bytes are pending{journal}. The row was not accepted; try again later, or raise max_pending_rows{or_journal} or max_pending_bytes.{why}",
                 buffer.pending_rows(),
                 config.max_pending_rows,
                 buffer.pending_bytes(),
