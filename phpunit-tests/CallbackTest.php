@@ -231,6 +231,33 @@ final class CallbackTest extends DatabaseTestCase
         self::assertStringContainsString('told 1', $child->stdout(), $child->output());
     }
 
+    /** @return iterable<string, array{string, int}> */
+    public static function deaths(): iterable
+    {
+        yield 'exit' => ['exit(7);', 7];
+        yield 'the memory limit' => ['ini_set("display_errors", "0"); ini_set("memory_limit", "64M"); str_repeat("x", 1 << 30);', 255];
+        yield 'an exception that nobody catches' => ['ini_set("display_errors", "0"); throw new Error();', 255];
+    }
+
+    /** @dataProvider deaths */
+    #[DataProvider('deaths')]
+    public function testAScriptThatEndsInTheCallableEndsOrderly(string $death, int $code): void
+    {
+        $child = Subprocess::run(str_replace('DEATH', $death, <<<'PHP'
+            $end = function (array $group) use (&$buffer): void {
+                $buffer->addTrade(trade(2));
+                DEATH
+            };
+            $buffer = new WriteBuffer(1_000_000, 86_400_000, 3, $options + ['on_quarantine' => $end, 'journal_dir' => getenv('JOURNALS')]);
+            $buffer->addTrade(trade(1));
+            $buffer->addOrder(7, ['user_id' => null, 'status' => 'new', 'quantity' => '1']);
+            $buffer->flush();
+            echo 'not reached';
+            PHP), ['JOURNALS' => $this->newDirectory()]);
+        self::assertSame([$code, null, ''], [$child->exitCode, $child->signal, $child->stdout()], $child->output());
+        self::assertSame(2, Database::count('order_transactions'));
+    }
+
     public function testAForkedChildIsNotToldOfItsParentsRows(): void
     {
         $child = Subprocess::run(<<<'PHP'
