@@ -38,6 +38,8 @@ $options = <<<'DOC'
         retry_base_ms?: int,
         retry_max_ms?: int,
         on_error?: 'quarantine'|'halt',
+        on_quarantine?: callable(array{buffer: string, writer: string, first: int, last: int, reason: string,
+            rows: list<array<string, mixed>>, follower: bool, missed: int}): mixed,
         session?: array<string, string|int|bool|null>
     }
     DOC;
@@ -224,6 +226,14 @@ return [
 
         @param int|null \$timeoutMs in ms; null is drain_timeout_ms
         @return \\WriteBuffer\\FlushResult as of flush()
+        DOC,
+    'WriteBuffer::dispatch' => <<<'DOC'
+        Calls on_quarantine for each group that went to quarantine and was not told yet. flush(),
+        waitFor() and close() do so, too; this is for loops that call none of them, and waits for
+        nothing. An exception from the callable comes through; the groups after that one are told
+        by the next call.
+
+        @return int groups told; 0 without on_quarantine
         DOC,
     'WriteBuffer::getTimeSinceLastFlush' => <<<'DOC'
         Milliseconds since the last write, in the background too, or since the buffer was made.

@@ -295,6 +295,8 @@ namespace {
          *     retry_base_ms?: int,
          *     retry_max_ms?: int,
          *     on_error?: 'quarantine'|'halt',
+         *     on_quarantine?: callable(array{buffer: string, writer: string, first: int, last: int, reason: string,
+         *         rows: list<array<string, mixed>>, follower: bool, missed: int}): mixed,
          *     session?: array<string, string|int|bool|null>
          * } $options times in ms, sizes in bytes
          * @throws \WriteBuffer\Exception\ConfigurationException when an option is unknown, of a wrong type or out of
@@ -339,6 +341,8 @@ namespace {
          *     retry_base_ms?: int,
          *     retry_max_ms?: int,
          *     on_error?: 'quarantine'|'halt',
+         *     on_quarantine?: callable(array{buffer: string, writer: string, first: int, last: int, reason: string,
+         *         rows: list<array<string, mixed>>, follower: bool, missed: int}): mixed,
          *     session?: array<string, string|int|bool|null>
          * } $options as for the constructor, the positional ones by name; none: whatever the
          *     buffer was opened with
@@ -507,6 +511,18 @@ namespace {
          * @return \WriteBuffer\FlushResult as of flush()
          */
         public function close(?int $timeoutMs = null): \WriteBuffer\FlushResult
+        {
+        }
+
+        /**
+         * Calls on_quarantine for each group that went to quarantine and was not told yet. flush(),
+         * waitFor() and close() do so, too; this is for loops that call none of them, and waits for
+         * nothing. An exception from the callable comes through; the groups after that one are told
+         * by the next call.
+         *
+         * @return int groups told; 0 without on_quarantine
+         */
+        public function dispatch(): int
         {
         }
 

@@ -59,6 +59,7 @@ final class ApiTest extends TestCase
         'public function waitFor(int $sequence, ?int $timeoutMs = null): bool',
         'public function flush(?int $timeoutMs = null): WriteBuffer\FlushResult',
         'public function close(?int $timeoutMs = null): WriteBuffer\FlushResult',
+        'public function dispatch(): int',
         'public function getTimeSinceLastFlush(): float',
         'public function setLastFlushTime(float $timeMs): void',
         'public function addOrder(int $orderId, array $data): void',

@@ -470,7 +470,8 @@ final class JournalTest extends DatabaseTestCase
             }
             return $rows;
         };
-        self::thrown(BufferFullException::class, $fill);
+        $full = self::thrown(BufferFullException::class, $fill);
+        self::assertMatchesRegularExpression('/the journal has \d+ of 16777216 bytes.*journal_max_bytes/', $full->getMessage());
         $held = count($buffer);
         self::assertGreaterThan(0, $held);
         self::assertLessThanOrEqual(16 << 20, $buffer->getStats()['journal']['bytes']);

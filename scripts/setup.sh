@@ -5,7 +5,7 @@
 #   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
-#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind
+#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind, Supervisor
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
@@ -26,7 +26,7 @@ packages_of() {
         build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
         test) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core \
-                   redis-server php-redis valgrind ;;
+                   redis-server php-redis valgrind supervisor php-symfony-yaml ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
         lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
@@ -53,6 +53,7 @@ provided_otherwise() {
         php-laravel-framework) [ -d vendor/laravel/framework ] ;;
         shellcheck) command -v shellcheck >/dev/null ;;
         redis-server) command -v redis-server >/dev/null ;;
+        supervisor) command -v supervisord >/dev/null ;;
         python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
         *) return 1 ;;
     esac
@@ -63,7 +64,7 @@ has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
 # Redis, without which its tests say so and are skipped.
 is_dispensable() {
-    case "$1" in php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|valgrind) ;; *) return 1 ;; esac
+    case "$1" in php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|valgrind|supervisor|php-symfony-yaml) ;; *) return 1 ;; esac
     has_candidate php-cli && ! has_candidate "$1"
 }
 

@@ -144,6 +144,12 @@ final class SyncWriteBuffer implements WriteBufferInterface, Countable
         return $this->flush();
     }
 
+    /** What the database refuses is thrown, so there is nothing to tell. */
+    public function dispatch(): int
+    {
+        return 0;
+    }
+
     public function getStats(): array
     {
         return $this->stats($this->written, [], $this->flushes, $this->writeMsTotal);

@@ -83,4 +83,6 @@ pub struct RefusedGroup {
     pub reason: String,
     /// Whether it was not refused, but stands behind one that was.
     pub is_follower: bool,
+    /// The group as it is stored.
+    pub line: String,
 }

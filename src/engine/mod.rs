@@ -7,6 +7,7 @@ pub mod adopted;
 pub mod buffer;
 pub mod clock;
 pub mod environment;
+pub mod news;
 pub mod process;
 pub mod progress;
 pub mod registry;

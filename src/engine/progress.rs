@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use crate::core::Sequence;
 use crate::core::batch::Batch;
 use crate::core::failure::{Failure, RefusedGroup};
+use crate::engine::news::News;
 
 /// Groups in quarantine that are remembered by reason; all are counted.
 const REFUSED_KEPT: usize = 100;
@@ -58,6 +59,8 @@ pub struct Progress {
     pub refused: Vec<RefusedGroup>,
     /// How many there were beside those.
     pub refused_unlisted: u64,
+    /// What `on_quarantine` is to be told.
+    pub news: News,
     /// Rows dropped by `clear`.
     pub discarded: u64,
     /// Times a failure was reported.
@@ -116,6 +119,7 @@ impl Progress {
             held_keys: 0,
             refused: Vec::new(),
             refused_unlisted: 0,
+            news: News::default(),
             discarded: 0,
             failures: 0,
             attempts: 0,
@@ -157,7 +161,9 @@ impl Progress {
     }
 
     /// A group is in quarantine, this writer's or a dead one's.
-    pub fn group_quarantined(&mut self, group: RefusedGroup) {
+    pub fn group_quarantined(&mut self, mut group: RefusedGroup) {
+        let line = std::mem::take(&mut group.line);
+        self.news.push(line, group.is_follower);
         self.quarantined += group.last.0 - group.first.0 + 1;
         self.quarantined_groups += 1;
         self.followers += u64::from(group.is_follower);

@@ -1,12 +1,13 @@
 //! What a `WriteBuffer` object holds, and what its methods do once arguments are parsed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ext_php_rs::types::{ZendHashTable, Zval};
 use ext_php_rs::zend::ExecuteData;
 
+use super::callback;
 use super::exceptions::{Exception, Thrown};
 use super::flush_result::FlushResult;
 use super::row::{self, Owned, Prefix, Shapes};
@@ -32,6 +33,10 @@ pub struct Handle {
     buffer: RefCell<Arc<Buffer>>,
     named: bool,
     shapes: RefCell<Shapes>,
+    /// Whether somebody is called back for groups in quarantine.
+    listens: bool,
+    /// Whether somebody is being called back.
+    pub telling: Cell<bool>,
 }
 
 impl Handle {
@@ -39,27 +44,38 @@ impl Handle {
     ///
     /// # Errors
     /// When its journal cannot be opened.
-    pub fn private(config: Config) -> Result<Self, Thrown> {
+    pub fn private(config: Config, listens: bool) -> Result<Self, Thrown> {
         let buffer = registry::make(config).map_err(registry::OpenError::from)?;
-        Ok(Self::of(buffer, false))
+        Ok(Self::of(buffer, false, listens))
     }
 
     /// A handle of a named buffer.
     ///
     /// # Errors
     /// When it is open with other options.
-    pub fn named(config: Config, has_options: bool) -> Result<Self, Thrown> {
+    pub fn named(config: Config, has_options: bool, listens: bool) -> Result<Self, Thrown> {
         let buffer = registry::open(config, has_options)?;
-        Ok(Self::of(buffer, true))
+        Ok(Self::of(buffer, true, listens))
     }
 
-    fn of(buffer: Arc<Buffer>, named: bool) -> Self {
-        buffer.handle_made();
-        Self {
-            buffer: RefCell::new(buffer),
+    fn of(buffer: Arc<Buffer>, named: bool, listens: bool) -> Self {
+        let handle = Self {
+            buffer: RefCell::new(Arc::clone(&buffer)),
             named,
             shapes: RefCell::default(),
+            listens,
+            telling: Cell::new(false),
+        };
+        handle.begins_with(&buffer);
+        handle
+    }
+
+    fn begins_with(&self, buffer: &Arc<Buffer>) {
+        // Before its worker can take over what dead writers left.
+        if self.listens {
+            buffer.with_progress(|p| p.news.want());
         }
+        buffer.handle_made();
     }
 
     /// The buffer; in a forked child a fresh one with the same options.
@@ -85,7 +101,7 @@ impl Handle {
                 buffer
             }
         };
-        fresh.handle_made();
+        self.begins_with(&fresh);
         self.shapes.replace(Shapes::default());
         // The parent's is forgotten, not dropped: its threads and locks are not here.
         std::mem::forget(self.buffer.replace(Arc::clone(&fresh)));
@@ -228,6 +244,11 @@ impl Handle {
         let waited = timeout.map_or(String::new(), |t| {
             format!(" after {} ms of waiting", t.as_millis())
         });
+        let journal = buffer.journal().map_or(String::new(), |journal| {
+            let (bytes, most) = (journal.bytes(), config.journal_max_bytes);
+            format!(", the journal has {bytes} of {most} bytes")
+        });
+        let or_journal = buffer.journal().map_or("", |_| ", journal_max_bytes");
         let why = buffer.with_progress(|p| p.last_error.clone());
         let why = match (&config.dsn, why) {
             (None, _) => " No DSN is configured, so nothing is ever written.".to_owned(),
@@ -237,7 +258,7 @@ impl Handle {
         Err(Thrown::New(
             Exception::BufferFullException,
             format!(
-                "The buffer is full{waited}: {} of {} rows, {} of {} bytes are pending. The row was not accepted; try again later, or raise max_pending_rows or max_pending_bytes.{why}",
+                "The buffer is full{waited}: {} of {} rows, {} of {} bytes are pending{journal}. The row was not accepted; try again later, or raise max_pending_rows{or_journal} or max_pending_bytes.{why}",
                 buffer.pending_rows(),
                 config.max_pending_rows,
                 buffer.pending_bytes(),
@@ -247,19 +268,41 @@ impl Handle {
     }
 
     /// Writes everything accepted so far, and waits for it.
-    pub fn flush(&self, ex: &mut ExecuteData, timeout_ms: Option<i64>) -> FlushResult {
+    ///
+    /// # Errors
+    /// When a callback threw; the next flush has the figures of this one, too.
+    pub fn flush(
+        &self,
+        ex: &mut ExecuteData,
+        timeout_ms: Option<i64>,
+    ) -> Result<FlushResult, Thrown> {
         let buffer = self.buffer();
         let timeout = timeout_ms.unwrap_or_else(|| buffer.config().flush_timeout_ms.cast_signed());
-        flush(ex, &buffer, timeout)
+        let flushed = flush(ex, &buffer, timeout);
+        callback::tell(ex, self)?;
+        Ok(flushed.result(&buffer))
     }
 
     /// Takes no more rows and writes what there is.
-    pub fn close(&self, ex: &mut ExecuteData, timeout_ms: Option<i64>) -> FlushResult {
+    ///
+    /// # Errors
+    /// When a callback threw; the buffer is closed all the same.
+    pub fn close(
+        &self,
+        ex: &mut ExecuteData,
+        timeout_ms: Option<i64>,
+    ) -> Result<FlushResult, Thrown> {
         let buffer = self.buffer();
         let clock = Clock::start();
         let rolled_back = buffer.close();
         let timeout = timeout_ms.unwrap_or_else(|| buffer.config().drain_timeout_ms.cast_signed());
-        let mut result = flush(ex, &buffer, timeout);
+        let flushed = flush(ex, &buffer, timeout);
+        let told = callback::tell(ex, self);
+        if !buffer.is_own() {
+            // A callback forked: the parent closes it.
+            return told.map(|_| FlushResult::default());
+        }
+        let mut result = flushed.result(&buffer);
         if rolled_back > 0 {
             result.errors.push(format!(
                 "The open transaction was rolled back: {rolled_back} row(s) were not accepted."
@@ -276,7 +319,7 @@ impl Handle {
         {
             buffer.wait_progress(SLICE);
         }
-        result
+        told.map(|_| result)
     }
 
     /// Waits until a row is no longer pending.
@@ -335,7 +378,14 @@ fn milliseconds(given: i64) -> Duration {
     Duration::from_millis(u64::try_from(given).unwrap_or(0))
 }
 
-fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushResult {
+/// A flush whose result nobody has seen yet.
+struct Flushed {
+    errors: Vec<String>,
+    waited: bool,
+    took: Duration,
+}
+
+fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> Flushed {
     let clock = Clock::start();
     let through = buffer.sequence();
     let mut errors = Vec::new();
@@ -347,49 +397,68 @@ fn flush(ex: &mut ExecuteData, buffer: &Arc<Buffer>, timeout_ms: i64) -> FlushRe
             wait(ex, buffer, through, timeout_ms, true)
         });
     }
-    let took = clock.now();
-    let pending = buffer.pending_rows();
-    buffer.with_progress(|progress| {
-        let refused = progress.quarantined - progress.quarantined_reported;
-        for group in progress.refused.drain(..) {
-            errors.push(format!(
-                "Rows {} to {} are in quarantine: {}",
-                group.first, group.last, group.reason
-            ));
+    Flushed {
+        errors,
+        waited,
+        took: clock.now(),
+    }
+}
+
+impl Flushed {
+    /// What became of rows since the previous result.
+    fn result(self, buffer: &Buffer) -> FlushResult {
+        let Self {
+            mut errors,
+            waited,
+            took,
+        } = self;
+        if !buffer.is_own() {
+            // A callback forked: these are the parent's rows.
+            return FlushResult::default();
         }
-        let more = std::mem::take(&mut progress.refused_unlisted);
-        if more > 0 {
-            errors.push(format!(
-                "And {more} more group(s) are in quarantine, refused or behind others."
-            ));
-        }
-        errors.extend(progress.refused_journals.iter().cloned());
-        progress.quarantined_reported = progress.quarantined;
-        let mut result = FlushResult {
-            duration_ms: took.as_secs_f64() * 1_000.0,
-            errors,
-            quarantined: refused.cast_signed(),
-            pending: pending.cast_signed(),
-            sequence: progress.resolved.0.cast_signed(),
-            ..FlushResult::default()
-        };
-        for (at, spec) in buffer.config().tables.iter().enumerate() {
-            let written = progress.unreported(at).cast_signed();
-            match spec.name.as_str() {
-                "orders" => result.orders = written,
-                "trades" => result.trades = written,
-                "balances" => result.balances = written,
-                _ => result.others += written,
+        let pending = buffer.pending_rows();
+        buffer.with_progress(|progress| {
+            let refused = progress.quarantined - progress.quarantined_reported;
+            for group in progress.refused.drain(..) {
+                errors.push(format!(
+                    "Rows {} to {} are in quarantine: {}",
+                    group.first, group.last, group.reason
+                ));
             }
-        }
-        progress.reported.clone_from(&progress.written);
-        if waited {
-            progress.flushes += 1;
-            progress.flush_time += took;
-        }
-        progress.last_flush_ms = epoch_ms();
-        result
-    })
+            let more = std::mem::take(&mut progress.refused_unlisted);
+            if more > 0 {
+                errors.push(format!(
+                    "And {more} more group(s) are in quarantine, refused or behind others."
+                ));
+            }
+            errors.extend(progress.refused_journals.iter().cloned());
+            progress.quarantined_reported = progress.quarantined;
+            let mut result = FlushResult {
+                duration_ms: took.as_secs_f64() * 1_000.0,
+                errors,
+                quarantined: refused.cast_signed(),
+                pending: pending.cast_signed(),
+                sequence: progress.resolved.0.cast_signed(),
+                ..FlushResult::default()
+            };
+            for (at, spec) in buffer.config().tables.iter().enumerate() {
+                let written = progress.unreported(at).cast_signed();
+                match spec.name.as_str() {
+                    "orders" => result.orders = written,
+                    "trades" => result.trades = written,
+                    "balances" => result.balances = written,
+                    _ => result.others += written,
+                }
+            }
+            progress.reported.clone_from(&progress.written);
+            if waited {
+                progress.flushes += 1;
+                progress.flush_time += took;
+            }
+            progress.last_flush_ms = epoch_ms();
+            result
+        })
+    }
 }
 
 /// Waits until `through` is resolved; what kept it from being so. With `until_failure` a

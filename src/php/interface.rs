@@ -127,6 +127,7 @@ pub fn class_methods() -> Vec<Signature> {
         Signature::new("waitFor", vec![int("sequence"), timeout()], DataType::Bool).optional(),
         Signature::new("flush", vec![timeout()], result_object()).optional(),
         Signature::new("close", vec![timeout()], result_object()).optional(),
+        Signature::new("dispatch", vec![], DataType::Long),
         Signature::new("getTimeSinceLastFlush", vec![], DataType::Double),
         Signature::new(
             "setLastFlushTime",

@@ -4,6 +4,7 @@
 //! that coercion, `strict_types`, named arguments and error texts are PHP's own. No lock
 //! and no borrow of ours is held while PHP code can run.
 
+mod callback;
 mod exceptions;
 mod flush_result;
 mod handle;

@@ -58,7 +58,7 @@ fn register_ini(module: i32) {
         let default = match option.takes {
             Takes::Int { default, .. } => default.to_string(),
             Takes::Word { default, .. } => default.to_owned(),
-            Takes::Text | Takes::Map => String::new(),
+            Takes::Text | Takes::Map | Takes::Callable => String::new(),
         };
         IniEntryDef::new(
             text(format!("write_buffer.{}", option.name)),

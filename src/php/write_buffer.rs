@@ -4,19 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ext_php_rs::args::Arg;
 use ext_php_rs::boxed::ZBox;
-use ext_php_rs::builders::{ClassBuilder, FunctionBuilder};
+use ext_php_rs::builders::{ClassBuilder, ClassProperty, FunctionBuilder};
 use ext_php_rs::class::{ClassMetadata, ConstructorMeta, ConstructorResult, RegisteredClass};
 use ext_php_rs::convert::{IntoZval, IntoZvalDyn};
 use ext_php_rs::describe::DocComments;
 use ext_php_rs::error::Result;
-use ext_php_rs::flags::{ClassFlags, ConstantFlags, DataType, MethodFlags};
+use ext_php_rs::flags::{ClassFlags, ConstantFlags, DataType, MethodFlags, PropertyFlags};
 use ext_php_rs::types::{ZendCallable, ZendClassObject, ZendHashTable, Zval};
 use ext_php_rs::zend::{ExecuteData, ce, run_handler};
 
 use super::exceptions::{Exception, Thrown};
 use super::handle::Handle;
 use super::interface::{Handler, class_methods, interface};
-use super::{settings, stats, zend};
+use super::{callback, settings, stats, zend};
 use crate::core::Sequence;
 use crate::core::config::{BALANCES, ORDERS, TRADES, is_buffer_name};
 use crate::core::merge::{PendingRow, PendingValue};
@@ -77,8 +77,17 @@ fn construct(ex: &mut ExecuteData) -> ConstructorResult<Handle> {
         ("flush_interval_ms", interval),
         ("max_retries", retries),
     ];
-    match settings::config(positional, options).and_then(Handle::private) {
-        Ok(handle) => ConstructorResult::Ok(handle),
+    let made = settings::on_quarantine(options).and_then(|callback| {
+        let config = settings::config(positional, options)?;
+        Ok((Handle::private(config, callback.is_some())?, callback))
+    });
+    match made {
+        Ok((handle, callback)) => {
+            if let (Some(object), Some(callback)) = (zend::this_object(ex), callback) {
+                zend::keep(object, callback);
+            }
+            ConstructorResult::Ok(handle)
+        }
         Err(thrown) => {
             thrown.throw();
             ConstructorResult::ArgError
@@ -265,17 +274,24 @@ php_method!(method committed_sequence(zend::no_arguments) |this, _ex, retval| {
 });
 
 php_method!(method wait_for(zend::int_optional_int, (target, timeout_ms)) |this, ex, retval| {
-    retval.set_bool(this.wait_for(ex, target, timeout_ms));
+    let is_settled = this.wait_for(ex, target, timeout_ms);
+    callback::tell(ex, this)?;
+    retval.set_bool(is_settled);
     Ok(())
 });
 
 php_method!(method flush(zend::optional_int, timeout_ms) |this, ex, retval| {
-    this.flush(ex, timeout_ms).return_in(retval);
+    this.flush(ex, timeout_ms)?.return_in(retval);
     Ok(())
 });
 
 php_method!(method close(zend::optional_int, timeout_ms) |this, ex, retval| {
-    this.close(ex, timeout_ms).return_in(retval);
+    this.close(ex, timeout_ms)?.return_in(retval);
+    Ok(())
+});
+
+php_method!(method dispatch(zend::no_arguments) |this, ex, retval| {
+    retval.set_long(callback::tell(ex, this)?);
     Ok(())
 });
 
@@ -319,10 +335,15 @@ extern "C" fn open(ex: &mut ExecuteData, retval: &mut Zval) {
                 ),
             ));
         }
-        let has_options = options.is_some_and(|o| !o.is_empty());
+        let callback = settings::on_quarantine(options)?;
+        let has_options = settings::has_options(options);
         let mut config = settings::config(Vec::new(), options)?;
         config.name = name;
-        let object = ZendClassObject::new(Handle::named(config, has_options)?);
+        let handle = Handle::named(config, has_options, callback.is_some())?;
+        let mut object = ZendClassObject::new(handle);
+        if let Some(callback) = callback {
+            zend::keep(object.get_mut_zend_obj(), callback);
+        }
         // Setting a live object on a live zval cannot fail.
         let _ = object.set_zval(retval, false);
         Ok(())
@@ -366,6 +387,7 @@ fn body(name: &str) -> Option<Handler> {
         "waitFor" => wait_for,
         "flush" => flush,
         "close" => close,
+        "dispatch" => dispatch,
         "getTimeSinceLastFlush" => time_since_last_flush,
         "setLastFlushTime" => set_last_flush_time,
         "shouldFlush" => should_flush,
@@ -373,6 +395,20 @@ fn body(name: &str) -> Option<Handler> {
         "clear" => clear,
         _ => return None,
     })
+}
+
+/// Where [`zend::keep`] puts `on_quarantine`.
+fn kept_property() -> ClassProperty {
+    ClassProperty {
+        name: "onQuarantine".to_owned(),
+        flags: PropertyFlags::Private,
+        default: None,
+        docs: &[],
+        ty: None,
+        nullable: true,
+        readonly: false,
+        default_stub: None,
+    }
 }
 
 /// Registers the class.
@@ -390,6 +426,7 @@ pub fn register() -> Result<()> {
         .object_override::<Handle>()
         .implements(interface())
         .implements((ce::countable, "\\Countable"))
+        .property(kept_property())
         .method(open, MethodFlags::Public | MethodFlags::Static);
     for signature in class_methods() {
         if let Some(handler) = body(signature.name) {

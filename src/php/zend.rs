@@ -58,6 +58,27 @@ pub fn this_zval(ex: &ExecuteData) -> Zval {
     ex.This.shallow_clone()
 }
 
+/// What `$this`, of a class with one declared property, keeps there: the garbage collector
+/// looks for cycles in properties, and nowhere in Rust memory.
+pub fn kept(ex: &ExecuteData) -> Option<Zval> {
+    let object = ex.This.object()?;
+    // SAFETY: an object has as many slots behind its header as its class has properties, and
+    // this class has one; it is set from the object's creation on.
+    let slot = unsafe { &*object.properties_table.as_ptr() };
+    (!slot.is_null()).then(|| slot.shallow_clone())
+}
+
+/// Sets what [`kept`] returns.
+pub fn keep(object: &mut ZendObject, value: Zval) {
+    // SAFETY: as in `kept`; what was there is freed by the assignment.
+    unsafe { *object.properties_table.as_mut_ptr() = value };
+}
+
+/// `$this` as an object.
+pub fn this_object(ex: &mut ExecuteData) -> Option<&mut ZendObject> {
+    ex.This.object_mut()
+}
+
 fn count(ex: &ExecuteData) -> u32 {
     // SAFETY: every member of `u2` is a u32, and PHP sets `num_args` for every call.
     unsafe { ex.This.u2.num_args }

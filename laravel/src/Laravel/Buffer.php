@@ -155,6 +155,12 @@ final class Buffer implements WriteBufferInterface, Countable
         return $result;
     }
 
+    /** Tells `on_quarantine`, where the buffer was given one; the event RowsQuarantined needs no such call. */
+    public function dispatch(): int
+    {
+        return $this->inner->dispatch();
+    }
+
     /** Whoever asks for the buffer of that name from now on is given a new one. */
     public function isClosed(): bool
     {

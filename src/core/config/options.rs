@@ -23,6 +23,8 @@ pub enum Takes {
     Text,
     /// An array.
     Map,
+    /// A PHP callable, which the PHP layer keeps: nothing else can call it.
+    Callable,
 }
 
 /// One option.
@@ -218,6 +220,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         ini: true,
         env: None,
         meaning: "what happens to a group that the database refuses for good",
+    },
+    OptionSpec {
+        name: "on_quarantine",
+        takes: Takes::Callable,
+        ini: false,
+        env: None,
+        meaning: "called with each group that went to quarantine, by flush, close, waitFor and dispatch",
     },
     OptionSpec {
         name: "session",

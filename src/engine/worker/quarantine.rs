@@ -289,14 +289,16 @@ impl<S: Sink> Worker<'_, S> {
                     id.first, id.last
                 )));
             }
+            let line = self.rows.line(batch, at, &reason);
             if !is_stored {
-                lines.push(self.rows.line(batch, at, &reason));
+                lines.push(line.clone());
             }
             groups.push(RefusedGroup {
                 first: id.first,
                 last: id.last,
                 reason,
                 is_follower: true,
+                line,
             });
             ids.push(id);
         }
@@ -331,7 +333,7 @@ impl<S: Sink> Worker<'_, S> {
         let reason = self.refusal.as_ref().map(|f| f.message.clone());
         let reason = reason.unwrap_or_default();
         let line = self.rows.line(batch, 0, &reason);
-        let stored = self.quarantine.store(file, vec![line]);
+        let stored = self.quarantine.store(file, vec![line.clone()]);
         stored.map_err(NotStored::Impossible)?;
         self.quarantine.held.add(&self.rows.claims(batch, 0), &id);
         self.count_held();
@@ -340,6 +342,7 @@ impl<S: Sink> Worker<'_, S> {
             last: id.last,
             reason,
             is_follower: false,
+            line,
         });
         self.quarantine.stored.insert(id);
         failpoint!("quarantine-stored");

@@ -21,6 +21,8 @@ final class PrometheusText
         ['rows_written_total', 'counter', 'Rows written after merging, by declared table.'],
         ['rows_pending', 'gauge', 'Rows added and not yet settled, by declared table.'],
         ['rows_quarantined_total', 'counter', 'Rows the database refused for good.'],
+        ['quarantine_followers_total', 'counter', 'Groups in quarantine that were not refused, but stand behind others.'],
+        ['quarantine_held_keys', 'gauge', 'Rows of the database that hold groups back.'],
         ['rows_discarded_total', 'counter', 'Rows dropped by clear().'],
         ['pending_bytes', 'gauge', 'Bytes of pending rows.'],
         ['oldest_pending_seconds', 'gauge', 'Age of the oldest pending row.'],
@@ -32,6 +34,8 @@ final class PrometheusText
         ['journal_bytes', 'gauge', 'Bytes of the journal on disk.'],
         ['connected', 'gauge', 'Whether the writer has a connection.'],
         ['halted', 'gauge', 'Whether the writer has halted on an error.'],
+        ['recovering', 'gauge', 'Whether rows of dead writers are being taken over.'],
+        ['published_timestamp_seconds', 'gauge', 'When the process last said these figures, in seconds since 1970.'],
     ];
 
     /** @param list<ProcessStatus> $processes */
@@ -40,7 +44,8 @@ final class PrometheusText
         $samples = array_fill_keys(array_column(self::METRICS, 0), '');
         foreach ($processes as $process) {
             foreach ($process->buffers as $buffer => $stats) {
-                foreach (self::samples($stats) as [$metric, $labels, $value]) {
+                $figures = [['published_timestamp_seconds', [], $process->at], ...self::samples($stats)];
+                foreach ($figures as [$metric, $labels, $value]) {
                     $labels = ['buffer' => (string) $buffer, 'pid' => (string) $process->pid] + $labels;
                     $samples[$metric] .= "write_buffer_$metric{" . self::labels($labels) . '} ' . json_encode($value) . "\n";
                 }
@@ -67,6 +72,8 @@ final class PrometheusText
             }
         }
         yield ['rows_quarantined_total', [], $stats['quarantined'] ?? 0];
+        yield ['quarantine_followers_total', [], $stats['quarantine']['followers'] ?? 0];
+        yield ['quarantine_held_keys', [], $stats['quarantine']['held_keys'] ?? 0];
         yield ['rows_discarded_total', [], $stats['discarded'] ?? 0];
         yield ['pending_bytes', [], $stats['pending']['bytes'] ?? 0];
         yield ['oldest_pending_seconds', [], ($stats['pending']['oldest_ms'] ?? 0) / 1_000];
@@ -82,6 +89,7 @@ final class PrometheusText
         yield ['journal_bytes', [], $stats['journal']['bytes'] ?? 0];
         yield ['connected', [], (int) ($stats['connected'] ?? false)];
         yield ['halted', [], (int) (($stats['halted'] ?? null) !== null)];
+        yield ['recovering', [], (int) ($stats['journal']['recovering'] ?? false)];
     }
 
     /** @param array<string, string> $labels */

@@ -140,6 +140,11 @@ final class RecordingBuffer implements WriteBufferInterface, Countable
         return $this->flush($timeoutMs);
     }
 
+    public function dispatch(): int
+    {
+        return 0;
+    }
+
     public function getStats(): array
     {
         $none = array_map(static fn (): int => 0, $this->tables->all());

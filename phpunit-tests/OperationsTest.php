@@ -1,0 +1,241 @@
+<?php
+
+declare(strict_types=1);
+
+namespace WriteBuffer\Tests;
+
+use PHPUnit\Framework\Attributes\DataProvider;
+use Symfony\Component\Yaml\Yaml;
+use WriteBuffer;
+use WriteBuffer\Laravel\Metrics\PrometheusText;
+use WriteBuffer\Laravel\Status\ProcessStatus;
+use WriteBuffer\Tests\Support\Database;
+use WriteBuffer\Tests\Support\DatabaseTestCase;
+use WriteBuffer\Tests\Support\Subprocess;
+
+/**
+ * The files of docs/operations do what the page says: supervisors give time, and alerts and panels ask for
+ * figures that are there.
+ */
+final class OperationsTest extends DatabaseTestCase
+{
+    private const DIRECTORY = __DIR__ . '/../docs/operations';
+    /** What a scrape adds. */
+    private const OF_THE_SCRAPE = ['instance', 'job'];
+
+    public function testSupervisorEndsTheWorkersWithEveryRowWritten(): void
+    {
+        self::needsProgram('supervisord', 'supervisor');
+        Database::create('positions', 'id BIGINT PRIMARY KEY, size VARCHAR(20) NOT NULL');
+        $directory = $this->newDirectory();
+        mkdir($directory, 0700);
+        $command = implode(' ', [PHP_BINARY, ...Subprocess::arguments(), '-d log_errors=1', '-d error_log=', realpath(self::DIRECTORY . '/worker.php')]);
+        $program = strtr((string) file_get_contents(self::DIRECTORY . '/supervisor.conf'), [
+            '/usr/bin/php worker.php' => $command,
+            '/srv/spot' => $directory,
+            '/var/lib/spot/journal' => "$directory/journal",
+            '/var/log/spot' => $directory,
+            'user=www-data' => '',
+        ]);
+        file_put_contents("$directory/conf", <<<CONF
+            [unix_http_server]
+            file=$directory/socket
+            [supervisord]
+            logfile=$directory/supervisord.log
+            pidfile=$directory/pid
+            [rpcinterface:supervisor]
+            supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+            [supervisorctl]
+            serverurl=unix://$directory/socket
+
+            CONF . $program);
+        $files = [['file', '/dev/null', 'r'], ['file', "$directory/out", 'w'], ['file', "$directory/out", 'a']];
+        $supervisor = proc_open(['supervisord', '-n', '-c', "$directory/conf"], $files, $pipes, null, ['WRITE_BUFFER_DSN' => Database::dsn()] + getenv());
+        self::assertIsResource($supervisor);
+        try {
+            $rows = static fn (): int => Database::count('positions');
+            $this->eventually(static fn (): bool => $rows() > 50, 'the workers write', 30);
+            exec('supervisorctl -c ' . escapeshellarg("$directory/conf") . ' stop all', $said);
+            self::assertCount(2, preg_grep('/: stopped$/', $said) ?: [], implode("\n", $said));
+            $logs = implode('', array_map(static fn (string $log): string => (string) file_get_contents($log), glob("$directory/spot-worker-?.log") ?: []));
+            self::assertSame(2, preg_match_all('/Ended: (\d+) rows accepted, 0 not in the database yet/', $logs, $accepted), $logs);
+            // Both write the same ids.
+            self::assertSame(max(array_map('intval', $accepted[1])), $rows(), $logs);
+            $log = (string) file_get_contents("$directory/supervisord.log");
+            self::assertSame(2, substr_count($log, '(exit status 0)'), $log);
+            self::assertSame([], glob("$directory/journal/spot/*"));
+        } finally {
+            proc_terminate($supervisor);
+            for ($i = 0; $i < 1_000 && proc_get_status($supervisor)['running']; $i++) {
+                usleep(10_000);
+            }
+            proc_terminate($supervisor, SIGKILL);
+            proc_close($supervisor);
+            exec('rm -rf ' . escapeshellarg($directory));
+            Database::drop('positions');
+        }
+    }
+
+    public function testSystemdFindsNothingWrongWithTheUnits(): void
+    {
+        self::needsProgram('systemd-analyze', 'systemd');
+        $directory = $this->newDirectory();
+        mkdir($directory, 0700);
+        foreach (['spot-worker@.service' => 'spot-worker@1.service'] as $file => $unit) {
+            // Whether there is such a program here says nothing of the unit.
+            $text = str_replace('/usr/bin/php', PHP_BINARY, (string) file_get_contents(self::DIRECTORY . "/$file"));
+            file_put_contents("$directory/$file", $text);
+            self::assertSame([], self::said("systemd-analyze verify --man=no $directory/$unit"), $file);
+            file_put_contents("$directory/$file", str_replace('TimeoutStopSec=', 'TimeoutStopSec=soon ', $text));
+            self::assertStringContainsString('Failed to parse', implode(self::said("systemd-analyze verify --man=no $directory/$unit")), 'it would be found');
+        }
+    }
+
+    public function testEverySupervisorGivesTheWorkerTheTimeItMayTake(): void
+    {
+        preg_match("/'drain_timeout_ms' => ([\d_]+)/", (string) file_get_contents(self::DIRECTORY . '/worker.php'), $drain);
+        $needed = 2 * (int) str_replace('_', '', $drain[1] ?? '') / 1_000 + 5;
+        self::assertGreaterThan(5, $needed);
+        $given = [];
+        foreach (['spot-worker@.service' => '/^TimeoutStopSec=(\d+)$/m', 'supervisor.conf' => '/^stopwaitsecs=(\d+)$/m', 'kubernetes.yaml' => '/^ *terminationGracePeriodSeconds: (\d+)$/m'] as $file => $pattern) {
+            $text = (string) file_get_contents(self::DIRECTORY . "/$file");
+            self::assertSame(1, preg_match($pattern, $text, $found), $file);
+            self::assertMatchesRegularExpression('/WRITE_BUFFER_STOP_TIMEOUT\W+(value: ")?' . $found[1] . '\b/', $text, "$file tells the doctor");
+            $given[$file] = (int) $found[1];
+        }
+        self::assertGreaterThanOrEqual($needed, min($given), (string) json_encode($given));
+    }
+
+    public function testTheManifestIsYaml(): void
+    {
+        $spec = self::yaml('kubernetes.yaml')['spec'];
+        $pod = $spec['template']['spec'];
+        self::assertSame('journal', $spec['volumeClaimTemplates'][0]['metadata']['name']);
+        $environment = array_column($pod['containers'][0]['env'], 'value', 'name');
+        self::assertStringStartsWith($pod['containers'][0]['volumeMounts'][0]['mountPath'], $environment['WRITE_BUFFER_JOURNAL_DIR']);
+    }
+
+    public function testPrometheusTakesTheRulesAndTheyFireWhenTheyShould(): void
+    {
+        $groups = self::yaml('prometheus-rules.yml')['groups'];
+        foreach ($groups[0]['rules'] as $rule) {
+            self::assertContains($rule['labels']['severity'], ['critical', 'warning']);
+            self::assertArrayHasKey('summary', $rule['annotations']);
+        }
+        $promtool = getenv('PROMTOOL') ?: trim((string) shell_exec('command -v promtool'));
+        if ($promtool === '') {
+            self::markTestSkipped('promtool (Debian: prometheus) is not here, 96 MB: the rules were read as YAML, not run. PROMTOOL=/path runs them.');
+        }
+        $tested = self::said(escapeshellarg($promtool) . ' test rules ' . self::DIRECTORY . '/prometheus-rules-test.yml');
+        self::assertStringContainsString('SUCCESS', implode("\n", $tested));
+        self::assertStringNotContainsString('FAILED', implode("\n", $tested));
+    }
+
+    /** @return iterable<string, array{string}> */
+    public static function users(): iterable
+    {
+        foreach (['operations/grafana-dashboard.json', 'operations/prometheus-rules.yml', 'operations/prometheus-rules-test.yml', 'operations.md'] as $file) {
+            yield $file => [$file];
+        }
+    }
+
+    /** @dataProvider users */
+    #[DataProvider('users')]
+    public function testEveryFigureThatIsAskedForIsThere(string $file): void
+    {
+        $labels = self::emitted();
+        $all = array_unique(array_merge(self::OF_THE_SCRAPE, ...array_values($labels)));
+        $text = str_replace('\"', '"', (string) file_get_contents(self::DIRECTORY . "/../$file"));
+        $used = 0;
+        // The names of tables and of a test's database are no figures.
+        preg_match_all('/\bwrite_buffer_(?!checkpoints|test\b)(\w+)(?:\{([^{}]*)\})?/', $text, $found, PREG_SET_ORDER);
+        foreach ($found as $use) {
+            self::assertArrayHasKey($use[1], $labels, "$file asks for write_buffer_$use[1]");
+            preg_match_all('/(\w+)\s*[=!]~?\s*["\']/', $use[2] ?? '', $selected);
+            self::assertSame([], array_diff($selected[1], $labels[$use[1]], self::OF_THE_SCRAPE), "$file, $use[0]");
+            $used++;
+        }
+        preg_match_all('/\b(?:by|on) \(([^)]*)\)/', $text, $by);
+        foreach ($by[1] as $list) {
+            self::assertSame([], array_diff(preg_split('/, */', $list) ?: [], $all, ['alertname']), $file);
+        }
+        self::assertGreaterThan(0, $used);
+    }
+
+    public function testEveryFigureIsOnTheDashboard(): void
+    {
+        $dashboard = (string) file_get_contents(self::DIRECTORY . '/grafana-dashboard.json');
+        $panels = json_decode($dashboard, true, flags: JSON_THROW_ON_ERROR)['panels'];
+        $expressions = implode(' ', array_column(array_merge(...array_column($panels, 'targets')), 'expr'));
+        foreach (array_keys(self::emitted()) as $metric) {
+            self::assertMatchesRegularExpression("/\\bwrite_buffer_$metric\\b/", $expressions);
+        }
+        self::assertSame(array_unique(array_column($panels, 'id')), array_column($panels, 'id'));
+    }
+
+    public function testThePageTellsOfEveryAlertAndFile(): void
+    {
+        $page = (string) file_get_contents(self::DIRECTORY . '/../operations.md');
+        foreach (self::yaml('prometheus-rules.yml')['groups'][0]['rules'] as $rule) {
+            self::assertStringContainsString("`{$rule['alert']}`", $page);
+        }
+        preg_match_all('/`(WriteBuffer[A-Z]\w+)`/', $page, $named);
+        $alerts = array_column(self::yaml('prometheus-rules.yml')['groups'][0]['rules'], 'alert');
+        self::assertSame([], array_diff($named[1], $alerts));
+        foreach (array_diff(scandir(self::DIRECTORY) ?: [], ['.', '..']) as $file) {
+            self::assertStringContainsString("(operations/$file)", $page);
+        }
+    }
+
+    /**
+     * What a process with a buffer that had an error says.
+     *
+     * @return array<string, list<string>> names of labels by metric
+     */
+    private static function emitted(): array
+    {
+        static $labels = null;
+        if ($labels === null) {
+            $buffer = new WriteBuffer(options: ['dsn' => 'mysql://nobody:x@127.0.0.1:1/none', 'max_retries' => 0]);
+            $buffer->addTrade(self::trade(1));
+            self::assertFalse($buffer->flush(2_000)->isSuccess());
+            $text = PrometheusText::of([ProcessStatus::own(['spot' => $buffer->getStats()])]);
+            $buffer->clear();
+            $labels = [];
+            preg_match_all('/^write_buffer_(\w+)\{(.*)\} /m', $text, $samples, PREG_SET_ORDER);
+            foreach ($samples as [, $metric, $list]) {
+                preg_match_all('/(\w+)="/', $list, $names);
+                $labels[$metric] = $names[1];
+            }
+            preg_match_all('/^# TYPE write_buffer_(\w+)/m', $text, $types);
+            self::assertEqualsCanonicalizing($types[1], array_keys($labels));
+        }
+        return $labels;
+    }
+
+    /** @return array<string, mixed> */
+    private static function yaml(string $file): array
+    {
+        if (!class_exists(Yaml::class)) {
+            @include_once 'Symfony/Component/Yaml/autoload.php';
+        }
+        if (!class_exists(Yaml::class)) {
+            self::markTestSkipped('symfony/yaml (Debian: php-symfony-yaml) is not here to read the file with.');
+        }
+        return Yaml::parseFile(self::DIRECTORY . "/$file");
+    }
+
+    private static function needsProgram(string $program, string $package): void
+    {
+        if (trim((string) shell_exec('command -v ' . escapeshellarg($program))) === '') {
+            self::markTestSkipped("$program (Debian: $package) is not here.");
+        }
+    }
+
+    /** @return list<string> */
+    private static function said(string $command): array
+    {
+        exec("$command 2>&1", $lines);
+        return $lines;
+    }
+}
