@@ -7,6 +7,7 @@
 mod exceptions;
 mod flush_result;
 mod handle;
+mod info;
 mod interface;
 mod module;
 mod row;
