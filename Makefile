@@ -222,6 +222,10 @@ test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, wi
 	@docker build --quiet --network host --tag write-buffer/laravel:sid docker/laravel > /dev/null
 	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/laravel:sid
 
+.PHONY: docker
+docker: ## Build the images of the Dockerfile, on base images made here where those of `make base-images` are there
+	@scripts/docker.sh
+
 .PHONY: base-images
 base-images: ## Build the base images of the Dockerfiles where no registry can be reached
 	@scripts/base-image.sh bookworm
