@@ -17,8 +17,8 @@ RUN scripts/setup.sh build && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY . .
 # The sources come without their repository.
 ARG REVISION=
-RUN export WRITE_BUFFER_REVISION=$REVISION \
- && make build cli \
+RUN WRITE_BUFFER_REVISION=$REVISION make build
+RUN make cli \
  && DESTDIR=/out scripts/install.sh target/release/libwrite_buffer.so \
  && install -D target/cli/release/write-buffer /out/usr/bin/write-buffer \
  && find /out -type f -exec strip --strip-unneeded {} + \
