@@ -64,8 +64,10 @@ rust() {
     tree=$(mktemp -d "${TMPDIR:-/tmp}/write-buffer-rust.XXXXXX")
     say "copying $(rustc --version) into $image"
     tar -C "$sysroot" --exclude=share --exclude='*/rustlib/src' -cf "$tree/toolchain.tar" bin lib
-    printf 'FROM %s\nADD toolchain.tar /usr/local/\n' "$base" > "$tree/Dockerfile"
-    DOCKER_BUILDKIT=0 docker build --quiet --tag "$image" "$tree" >/dev/null
+    # Whom this machine trusts beyond Debian's list (a company's proxy), cargo in the image has to trust.
+    cp /etc/ssl/certs/ca-certificates.crt "$tree/"
+    printf 'FROM %s\nADD toolchain.tar /usr/local/\nCOPY ca-certificates.crt /etc/ssl/certs/\n' "$base" > "$tree/Dockerfile"
+    DOCKER_BUILDKIT=0 docker build --quiet --tag "$image" "$tree" >/dev/null 2>&1 || fail "docker build of $image failed"
 }
 
 docker info >/dev/null 2>&1 || fail "no Docker engine answers: start one"
