@@ -34,7 +34,7 @@ read -r version minor arch suffix < <("$php" -n -d extension="$(realpath "$libra
 [[ ${version:-} =~ ^[0-9] ]] || fail "$php does not load $library"
 
 libc=glibc
-! readelf -d "$library" | grep -q 'libc\.musl' || libc=musl
+! readelf -d "$library" | grep 'libc\.musl' > /dev/null || libc=musl
 # The newest symbol version that any of the two asks the C library for.
 needs_glibc() { objdump -T "$@" | grep -oE 'GLIBC_[0-9.]+' | cut -d_ -f2 | sort -Vu | tail -n 1; }
 if [ "$libc" = glibc ]; then

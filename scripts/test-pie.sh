@@ -41,9 +41,9 @@ awk '/^### In ten lines/ { here = 1 } inside && /^```/ { exit } inside; here && 
 mkdir "$work/tmp"
 TMPDIR=$work/tmp "$php" -d extension="$installed" "$work/example.php"
 # Sources without a repository do not take the revision of one that they lie in.
-"$php" -n -d extension="$installed" --ri "$name" | grep -E '^(Version|Revision|Build|PHP API) '
-"$php" -n -d extension="$installed" --ri "$name" | grep -qx 'Revision => unknown' \
-    || fail "the revision is one of another repository"
+info=$("$php" -n -d extension="$installed" --ri "$name")
+grep -E '^(Version|Revision|Build|PHP API) ' <<< "$info"
+grep -qx 'Revision => unknown' <<< "$info" || fail "the revision is one of another repository"
 step make clean
 step "$phpize" --clean
 left=$(find . -mindepth 1 -maxdepth 1 ! -name config.m4 ! -name Makefile.frag) && [ -z "$left" ] || fail "phpize --clean leaves: $left"
