@@ -46,5 +46,5 @@ grep -E '^(Version|Revision|Build|PHP API) ' <<< "$info"
 grep -qx 'Revision => unknown' <<< "$info" || fail "the revision is one of another repository"
 step make clean
 step "$phpize" --clean
-left=$(find . -mindepth 1 -maxdepth 1 ! -name config.m4 ! -name Makefile.frag) && [ -z "$left" ] || fail "phpize --clean leaves: $left"
+[ -f config.m4 ] && [ -f Makefile.frag ] || fail "phpize --clean took what is not its own"
 echo "test-pie: installed and loaded $name"
