@@ -193,6 +193,17 @@ cli: setup ## Build the command-line tool write-buffer
 	@$(CARGO) build --release $(locked) --no-default-features --features cli --bin write-buffer --target-dir $(target)/cli
 	@echo "command-line tool: $(target)/cli/release/write-buffer"
 
+.PHONY: package deb test-packages test-pie
+package: build cli ## Pack extension and tool into target/packages, as PIE looks for them, and try them
+	@scripts/package.sh $(library) $(target)/cli/release/write-buffer $(target)/packages
+deb: package ## Debian packages of the same
+	@scripts/setup.sh deb
+	@scripts/deb.sh $(target)/packages
+test-packages: deb ## Try all packages in containers that have PHP and neither Rust nor a compiler (Docker)
+	@scripts/test-packages.sh $(target)/packages
+test-pie: setup ## Build and install from a source archive as PIE does: phpize, configure, make, make install
+	@CARGO_TARGET_DIR=$(abspath $(target))/pie scripts/test-pie.sh
+
 .PHONY: failpoints
 failpoints: setup ## Build the extension that can kill itself, for crash-test
 	@# The profile whose dependencies the tests have built for the most part; cargo links the
@@ -217,6 +228,15 @@ test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, wi
 	@docker image inspect write-buffer/debian:sid > /dev/null 2>&1 || scripts/build-mysql-image.sh
 	@docker build --quiet --network host --tag write-buffer/laravel:sid docker/laravel > /dev/null
 	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/laravel:sid
+
+.PHONY: docker
+docker: ## Build the images of the Dockerfile, on base images made here where those of `make base-images` are there
+	@scripts/docker.sh
+
+.PHONY: base-images
+base-images: ## Build the base images of the Dockerfiles where no registry can be reached
+	@scripts/base-image.sh bookworm
+	@scripts/base-image.sh rust
 
 .PHONY: mysql-image
 mysql-image: ## Build a MySQL image where no registry can be reached

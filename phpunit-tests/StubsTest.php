@@ -6,6 +6,7 @@ namespace WriteBuffer\Tests;
 
 use PHPUnit\Framework\TestCase;
 use ReflectionExtension;
+use WriteBuffer\Tests\Support\Signature;
 use WriteBuffer\Tests\Support\Subprocess;
 
 /**
@@ -30,18 +31,31 @@ final class StubsTest extends TestCase
         self::assertSame(0, $check->exitCode, $check->output());
     }
 
-    /** Where the extension is not loaded the stubs can be, and are the same classes. */
-    public function testTheStubsDeclareTheSameClassesAndMethods(): void
+    /** Where the extension is not loaded the stubs can be, and are the same to the last default. */
+    public function testTheStubsDeclareWhatReflectionSeesInTheExtension(): void
     {
-        $code = 'require $argv[1]; echo json_encode(array_map(fn ($c) => get_class_methods($c), array_combine($n = [%s], $n)));';
         $names = (new ReflectionExtension('write_buffer'))->getClassNames();
-        sort($names);
-        $list = implode(', ', array_map(static fn (string $name): string => var_export($name, true), $names));
-        $stubs = Subprocess::php(['-n', '-r', sprintf($code, $list), '--', self::STUBS]);
+        $code = 'require $argv[1]; require $argv[2];'
+            . ' echo json_encode(array_map([WriteBuffer\Tests\Support\Signature::class, "ofClass"], array_slice($argv, 3)));';
+        $signature = __DIR__ . '/Support/Signature.php';
+        $stubs = Subprocess::php(['-n', '-r', $code, '--', self::STUBS, $signature, ...$names]);
         self::assertSame(0, $stubs->exitCode, $stubs->output());
-        $declared = json_decode($stubs->stdout(), true, flags: JSON_THROW_ON_ERROR);
+        $declared = array_combine($names, json_decode($stubs->stdout(), true, 512, JSON_THROW_ON_ERROR));
         foreach ($names as $name) {
-            self::assertEqualsCanonicalizing(get_class_methods($name), $declared[$name], $name);
+            self::assertSame(Signature::ofClass($name), $declared[$name], $name);
         }
+    }
+
+    /** Nothing loads them by itself: with the extension the classes would be declared twice. */
+    public function testThePackageGivesThemToAnalysersAndToNobodyElse(): void
+    {
+        $directory = dirname(self::STUBS);
+        $manifest = json_decode((string) file_get_contents("$directory/composer.json"), true, 512, JSON_THROW_ON_ERROR);
+        self::assertSame('write-buffer/stubs', $manifest['name']);
+        self::assertArrayNotHasKey('autoload', $manifest);
+        self::assertSame(['extension.neon'], $manifest['extra']['phpstan']['includes']);
+        $neon = (string) file_get_contents("$directory/extension.neon");
+        preg_match_all('~^\s+- (\S+)$~m', $neon, $files);
+        self::assertSame([basename(self::STUBS), basename(self::STUBS)], $files[1], 'scanFiles and stubFiles');
     }
 }

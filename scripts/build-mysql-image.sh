@@ -13,8 +13,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 image=${MYSQL_LOCAL_IMAGE:-write-buffer/mysql:9}
 suite=${MYSQL_BASE_SUITE:-sid}
-base=write-buffer/debian:$suite
-tree=
 
 say() { echo "build-mysql-image: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -27,51 +25,12 @@ case "${1:-}" in
     *) fail "unknown argument '$1'; see --help" ;;
 esac
 
-sudo=()
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || fail "debootstrap needs root: run this as root, or install sudo"
-    sudo=(sudo)
-    [ -t 0 ] || sudo+=(-n)
-fi
-
-cleanup() {
-    [ -z "$tree" ] || "${sudo[@]}" rm -rf --one-file-system "$tree"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# The mirror that this machine's own apt uses for Debian, when it uses one.
-system_mirror() {
-    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 2>/dev/null \
-        | sed -n 's/^Debian|Debian|//p' | head -n 1
-}
-
-make_base() {
-    local mirror
-    ./scripts/setup.sh image
-    mirror=$(system_mirror)
-    tree=$(mktemp -d "${TMPDIR:-/tmp}/write-buffer-$suite.XXXXXX")
-    say "making a bare Debian $suite tree (about half a minute)"
-    "${sudo[@]}" debootstrap --variant=minbase --include=ca-certificates "$suite" "$tree" \
-        ${mirror:+"$mirror"} > "$tree.log" 2>&1 \
-        || { tail -n 20 "$tree.log" >&2; rm -f "$tree.log"; fail "debootstrap $suite failed"; }
-    rm -f "$tree.log"
-    say "importing it as $base"
-    "${sudo[@]}" tar -C "$tree" --exclude=./var/cache/apt/archives/*.deb --exclude=./dev/* --one-file-system -c . \
-        | docker import - "$base" >/dev/null
-    cleanup
-    tree=
-}
-
 docker info >/dev/null 2>&1 || fail "no Docker engine answers: start one, or use MariaDB (scripts/test-server.sh start mariadb)"
 if [ -z "$force" ] && image_exists "$image"; then
     say "$image is there: nothing to do (--force builds it anew)"
     exit 0
 fi
-if [ -n "$force" ] || ! image_exists "$base"; then
-    make_base
-fi
+base=$(scripts/base-image.sh ${force:+--force} "$suite" | tail -n 1)
 
 say "building $image (about a minute)"
 # Without the buildx plugin only the classic builder is there, and it warns that it is old.

@@ -2,14 +2,15 @@
 # Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
 # second run costs next to nothing and prints nothing.
 #
-#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image  (default: build)
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image deb  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
 #   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind, Supervisor
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
-#   image   what scripts/build-mysql-image.sh needs
+#   image   what scripts/base-image.sh needs
+#   deb     what makes and checks Debian packages
 #
 # Rust is not installed, only asked for. SETUP_DRY_RUN=1 only says what is missing.
 set -euo pipefail
@@ -33,7 +34,8 @@ packages_of() {
         bench) echo php-cli php-dev php-mysql php-mbstring php-xml php-bcmath php-laravel-framework \
                     redis-server php-redis php-rdkafka python3-matplotlib python3-pip unzip ;;
         image) echo debootstrap debian-archive-keyring ;;
-        *) fail "unknown group '$1' (build, test, demo, lint, bench, image)" ;;
+        deb) echo dpkg-dev lintian help2man ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, deb)" ;;
     esac
 }
 

@@ -97,15 +97,23 @@ impl fmt::Debug for Dsn {
 }
 
 fn decode(text: &str) -> Result<String, String> {
-    let bytes = percent_decode_str(text).decode_utf8();
-    bytes
-        .map(|t| t.into_owned())
-        .map_err(|_| "The DSN holds percent-encoded bytes that are not UTF-8.".to_owned())
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| "The DSN holds percent-encoded bytes that are not UTF-8.")?;
+    // No path, name or password that a server or the system takes has one.
+    if decoded.contains('\0') {
+        return Err("The DSN holds a NUL byte; take it out.".to_owned());
+    }
+    Ok(decoded.into_owned())
 }
 
 fn parse_mysql(rest: &str) -> Result<MySqlDsn, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    // Then the password has a / or a ?, and what looks like a host, a port or a database is a
+    // part of it, which no message may repeat.
+    if database.contains('@') || query.contains('@') {
+        return Err("The DSN has an @ behind its host; in a user name, a password or a path write @ as %40, / as %2F and ? as %3F.".to_owned());
+    }
     // An unescaped @ in a password is a common slip: the last one separates.
     let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = match credentials.split_once(':') {
@@ -194,6 +202,39 @@ mod tests {
         match Dsn::parse(text) {
             Ok(Dsn::MySql(dsn)) => dsn,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused_wherever_it_stands() {
+        for text in [
+            "sqlite:///tmp/a%00b.db",
+            "mysql://user:pass%00word@host/database",
+            "mysql://user@host/data%00base",
+            "mysql://user@host/database?socket=/tmp/%00",
+            "mysql://us\0er@host/database",
+            "mysql://ho%00st/database",
+        ] {
+            let refusal = Dsn::parse(text).unwrap_err();
+            assert!(refusal.contains("NUL"), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_a_password_with_unescaped_separators() {
+        for text in [
+            "mysql://user:se/cret@host/database",
+            "mysql://user:1/se?cret@host/database",
+            "mysql://user:p@se:cret/x@host/database",
+            "mysql://user:p@x:1/se?cret@host/database",
+            "mysql://user:cret?se@host/database",
+        ] {
+            let refusal = Dsn::parse(text).unwrap_err();
+            assert!(refusal.contains("%2F"), "{text}: {refusal}");
+            assert!(
+                !refusal.contains("cret") && !refusal.contains("se\""),
+                "{refusal}"
+            );
         }
     }
 

@@ -8,6 +8,7 @@ mod callback;
 mod exceptions;
 mod flush_result;
 mod handle;
+mod info;
 mod interface;
 mod module;
 mod row;

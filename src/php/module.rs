@@ -5,9 +5,8 @@ use std::ffi::CString;
 use ext_php_rs::builders::ModuleBuilder;
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::zend::{IniEntryDef, ModuleEntry, StaticModuleEntry, run_handler};
-use ext_php_rs::{info_table_end, info_table_header, info_table_row, info_table_start};
 
-use super::{exceptions, flush_result, handle, interface, row, write_buffer, zend};
+use super::{exceptions, flush_result, handle, info, interface, row, write_buffer, zend};
 use crate::core::config::{OPTIONS, OptionSpec, Takes};
 use crate::engine::registry;
 
@@ -24,7 +23,7 @@ fn module_entry() -> *mut ModuleEntry {
             .shutdown_function(shutdown)
             .request_startup_function(request_startup)
             .request_shutdown_function(request_shutdown)
-            .info_function(info)
+            .info_function(info::info)
             .try_into();
         match built {
             Ok((entry, _, owned)) => (entry, owned),
@@ -102,37 +101,4 @@ extern "C" fn shutdown(_kind: i32, _module: i32) -> i32 {
 #[allow(clippy::print_stderr)]
 fn tell(message: &str) {
     eprintln!("{message}");
-}
-
-extern "C" fn info(module: *mut ModuleEntry) {
-    let version = env!("CARGO_PKG_VERSION");
-    let build = concat!(
-        env!("WRITE_BUFFER_REVISION"),
-        " (",
-        env!("WRITE_BUFFER_PROFILE"),
-        ")"
-    );
-    info_table_start!();
-    info_table_header!("write_buffer", "enabled");
-    info_table_row!("Version", version);
-    info_table_row!("Build", build);
-    info_table_row!("Sinks", "MySQL, MariaDB, SQLite");
-    let buffers = registry::live();
-    let running = buffers.iter().filter(|b| !b.worker_has_ended()).count();
-    info_table_row!("Writer threads", running.to_string());
-    for buffer in buffers {
-        let config = buffer.config();
-        let target = config
-            .dsn
-            .as_ref()
-            .map_or_else(|| "no DSN".to_owned(), crate::core::dsn::Dsn::redacted);
-        let state = format!(
-            "{target}, {} rows pending, journal {}",
-            buffer.pending_rows(),
-            config.journal.name()
-        );
-        info_table_row!(format!("Buffer \"{}\"", config.name), state);
-    }
-    info_table_end!();
-    zend::print_ini(module);
 }

@@ -540,6 +540,21 @@ pub fn print_ini(module: *mut ModuleEntry) {
     unsafe { display_ini_entries(module) };
 }
 
+/// One row of `phpinfo()`. PHP takes C strings: a NUL byte would end one.
+pub fn info_row(name: &str, value: &str) {
+    let text = |text: &str| CString::new(text.replace('\0', " ")).unwrap_or_default();
+    let (name, value) = (text(name), text(value));
+    // SAFETY: two C strings for the two columns, which PHP copies out before it returns.
+    unsafe { ext_php_rs::ffi::php_info_print_table_row(2, name.as_ptr(), value.as_ptr()) };
+}
+
+/// What of PHP this was built for, as PHP compares it when it loads the module.
+pub fn api() -> String {
+    let threads = if ext_php_rs::PHP_ZTS { "ZTS" } else { "NTS" };
+    let debug = if ext_php_rs::PHP_DEBUG { ", debug" } else { "" };
+    format!("{}, {threads}{debug}", ext_php_rs::ffi::ZEND_MODULE_API_NO)
+}
+
 /// Raises an `E_WARNING`.
 pub fn warn(message: &str) {
     if let Ok(message) = CString::new(message.replace('\0', " ")) {
