@@ -9,7 +9,7 @@ use ext_php_rs::{info_table_end, info_table_header, info_table_row, info_table_s
 
 use super::{exceptions, flush_result, handle, interface, row, write_buffer, zend};
 use crate::core::config::{OPTIONS, OptionSpec, Takes};
-use crate::engine::registry;
+use crate::engine::{process, registry};
 
 const SUCCESS: i32 = 0;
 const FAILURE: i32 = -1;
@@ -99,9 +99,8 @@ extern "C" fn shutdown(_kind: i32, _module: i32) -> i32 {
 }
 
 /// PHP's own log is closed by now, or not open yet.
-#[allow(clippy::print_stderr)]
 fn tell(message: &str) {
-    eprintln!("{message}");
+    process::say(message);
 }
 
 extern "C" fn info(module: *mut ModuleEntry) {
