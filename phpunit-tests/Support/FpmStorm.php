@@ -19,7 +19,7 @@ final class FpmStorm
         group($buffer, $id);
         // One write in append mode: whole, whoever else writes.
         file_put_contents(getenv('ACKNOWLEDGED'), "$id\n", FILE_APPEND);
-        echo $id;
+        echo getmypid();
         match ($id % 50) {
             0 => exit('.'),
             1 => throw new Exception('no'),
@@ -38,6 +38,8 @@ final class FpmStorm
     private array $requests = [];
     /** @var array<string, int> */
     private array $counts = ['requests' => 0, 'without an answer' => 0, 'reloads' => 0, 'restarts' => 0];
+    /** @var array<int, true> processes that answered */
+    private array $answered = [];
     /** @var list<string> */
     private array $wrong = [];
     private int $next = 1;
@@ -62,7 +64,6 @@ final class FpmStorm
     public function run(): array
     {
         [$start, $reloads, $away] = [hrtime(true), 0, [$this->seconds / 3, $this->seconds * 2 / 3]];
-        $children = $this->fpm->children();
         $server = ServerControl::get();
         while (($time = (hrtime(true) - $start) / 1e9) < $this->seconds) {
             // The master reads no second signal while it waits for children: its own pace.
@@ -76,7 +77,6 @@ final class FpmStorm
                 $this->counts['restarts']++;
             }
             $this->load(true);
-            $children = array_unique([...$children, ...($reloads > 0 ? $this->fpm->children() : [])]);
         }
         $server->awaitRestart();
         for ($deadline = hrtime(true) + 60e9; $this->requests !== [] && hrtime(true) < $deadline;) {
@@ -90,12 +90,12 @@ final class FpmStorm
         } catch (RuntimeException $hangs) {
             $this->wrong[] = $hangs->getMessage();
         }
-        $this->counts['children'] = count($children);
+        $this->counts['children that answered'] = count($this->answered);
         $this->counts['reloads'] = substr_count($this->fpm->output(), 'ready to handle connections') - 1;
         $this->counts['left to the last process'] = count($this->scenario->journals());
         Database::forget();
         $last = $this->scenario->recover();
-        $this->audit($children);
+        $this->audit();
         $this->wrong === [] ? $this->scenario->remove() : $this->wrong[] = "kept: {$this->scenario->directory}\n{$this->fpm->output()}\n$last";
         return ['wrong' => $this->wrong, 'figures' => $this->counts + ['slowest request, s' => round($this->slowest, 2)]];
     }
@@ -117,6 +117,7 @@ final class FpmStorm
             $request = $this->requests[$id];
             $request->read();
             if ($request->stream() === null) {
+                $this->answered[(int) $request->body()] = true;
                 $this->counts['without an answer'] += (int) !$request->isComplete();
                 $this->slowest = max($this->slowest, $request->seconds());
                 unset($this->requests[$id]);
@@ -124,8 +125,7 @@ final class FpmStorm
         }
     }
 
-    /** @param list<int> $children */
-    private function audit(array $children): void
+    private function audit(): void
     {
         $accepted = array_map('intval', is_file($this->noted) ? file($this->noted) ?: [] : []);
         $written = CrashScenario::trades();
@@ -145,7 +145,7 @@ final class FpmStorm
         $fault($this->scenario->journals() !== [], 'left in the journal: ' . implode(', ', $this->scenario->journals()));
         $fault(CrashScenario::checkpoints() > 0, CrashScenario::checkpoints() . ' checkpoints are left');
         $fault(glob("{$this->scenario->directory}/journal/*.jsonl") !== [], 'something was refused or spilled');
-        $alive = array_filter($children, PhpFpm::isAlive(...));
+        $alive = $this->fpm->survivors();
         $fault($alive !== [], 'children outlive php-fpm: ' . implode(' ', $alive));
         array_map(static fn (int $pid): bool => posix_kill($pid, SIGKILL), $alive);
         $fault($this->fpm->cores() !== [], 'core files: ' . implode(' ', $this->fpm->cores()));

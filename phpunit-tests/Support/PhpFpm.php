@@ -48,7 +48,7 @@ final class PhpFpm
 
     public function __destruct()
     {
-        $left = $this->isRunning() ? [$this->pid(), ...$this->children()] : [];
+        $left = [...($this->isRunning() ? [$this->pid()] : []), ...$this->survivors()];
         array_map(static fn (int $pid): bool => posix_kill($pid, SIGKILL), $left);
         proc_close($this->process);
         CrashScenario::removeTree($this->directory);
@@ -85,6 +85,13 @@ final class PhpFpm
     public static function childrenOf(int $pid): array
     {
         return array_map('intval', preg_split('/\s+/', (string) @file_get_contents("/proc/$pid/task/$pid/children"), -1, PREG_SPLIT_NO_EMPTY) ?: []);
+    }
+
+    /** @return list<int> processes in its directory, where all its children are, also those it has lost */
+    public function survivors(): array
+    {
+        $there = array_filter(glob('/proc/[0-9]*') ?: [], fn (string $process): bool => @readlink("$process/cwd") === $this->directory);
+        return array_values(array_diff(array_map(static fn (string $process): int => (int) basename($process), $there), [$this->pid()]));
     }
 
     /** Whether a process is there and not only waits to be noticed. */
