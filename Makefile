@@ -223,6 +223,10 @@ crash-test: test-setup failpoints ## Kill PHP processes RUNS times and compare (
 	@$(server) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- env WRITE_BUFFER_EXTENSION=$(abspath $(target))/failpoints/libwrite_buffer.so \
 		$(PHP) scripts/crash-test.php $(or $(RUNS),300) $(SEED)
 
+.PHONY: fpm-storm
+fpm-storm: test-setup build ## 50 php-fpm children under load, reloads, two restarts of the database (SECONDS=60, DB=mysql)
+	@$(server) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- $(PHP) scripts/fpm-storm.php $(or $(SECONDS),60) $(or $(CHILDREN),50)
+
 .PHONY: test-laravel
 test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, without the extension (Docker)
 	@docker image inspect write-buffer/debian:sid > /dev/null 2>&1 || scripts/build-mysql-image.sh

@@ -283,6 +283,15 @@ final class LifecycleTest extends DatabaseTestCase
         self::assertMatchesRegularExpression('/write_buffer: 2 row/', $child->stderr());
     }
 
+    public function testAnEndThatNobodyListensToIsOrderly(): void
+    {
+        $arguments = implode(' ', array_map('escapeshellarg', Subprocess::arguments()));
+        $code = escapeshellarg('$b = new WriteBuffer(); $b->addOrder(1, ["status" => "new"]); fclose(STDIN);');
+        // Nobody reads what comes to the pipe: each write to it fails.
+        exec("bash -c " . escapeshellarg("set -o pipefail; { sleep 0.2; exec " . PHP_BINARY . " $arguments -r $code; } 2>&1 >/dev/null | :"), $output, $status);
+        self::assertSame(0, $status, implode("\n", $output));
+    }
+
     public function testAnEmptyBufferEndsInSilence(): void
     {
         $child = Subprocess::run('$b = new WriteBuffer(options: $options); $c = WriteBuffer::open("quiet"); $c->flush(); $b->clear();');

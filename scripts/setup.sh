@@ -5,7 +5,8 @@
 #   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image deb  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
-#   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind, Supervisor
+#   test    PHPUnit, php-fpm, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind,
+#           Supervisor
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
@@ -25,7 +26,7 @@ fail() { say "$*"; exit 1; }
 packages_of() {
     case "$1" in
         build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
-        test) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
+        test) echo php-cli php-fpm php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core \
                    redis-server php-redis valgrind supervisor php-symfony-yaml ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
@@ -56,6 +57,7 @@ provided_otherwise() {
         shellcheck) command -v shellcheck >/dev/null ;;
         redis-server) command -v redis-server >/dev/null ;;
         supervisor) command -v supervisord >/dev/null ;;
+        php*-fpm) [ -n "${PHP_FPM:-}" ] || command -v php-fpm >/dev/null ;;
         python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
         *) return 1 ;;
     esac
@@ -64,9 +66,12 @@ provided_otherwise() {
 has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]; }
 
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
-# Redis, without which its tests say so and are skipped.
+# Redis or php-fpm, without which their tests say so and are skipped.
 is_dispensable() {
-    case "$1" in php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|valgrind|supervisor|php-symfony-yaml) ;; *) return 1 ;; esac
+    case "$1" in
+        php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|valgrind|supervisor|php-symfony-yaml) ;;
+        *) return 1 ;;
+    esac
     has_candidate php-cli && ! has_candidate "$1"
 }
 
@@ -79,7 +84,7 @@ missing() {
     for package in "$@"; do
         [ -z "${installed[$package]:-}" ] || continue
         case "$package" in
-            php-cli|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis|php-rdkafka)
+            php-cli|php-fpm|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis|php-rdkafka)
                 if [ -z "$php_version" ]; then
                     php_version=$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;' 2>/dev/null) || php_version=none
                 fi

@@ -10,6 +10,7 @@
 
 #[macro_use]
 mod failpoint;
+mod sync;
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -188,7 +188,7 @@ final class CrashScenario
     public function audit(): array
     {
         $wrong = [];
-        $written = self::numbers('SELECT match_id FROM order_transactions ORDER BY match_id');
+        $written = self::trades();
         if ($written !== self::numbers('SELECT id FROM orders ORDER BY id')) {
             $wrong[] = sprintf('%d trades but %d orders', count($written), Database::count('orders'));
         }
@@ -279,10 +279,31 @@ final class CrashScenario
     }
 
     /**
+     * Groups whose trades are written.
+     *
+     * @return list<int>
+     */
+    public static function trades(): array
+    {
+        return self::numbers('SELECT match_id FROM order_transactions ORDER BY match_id');
+    }
+
+    /**
+     * Groups that are written, if the sums say that each is there whole and once.
+     *
+     * @return list<int>
+     */
+    public static function written(): array
+    {
+        $wrong = self::wrongSums(self::trades());
+        return $wrong === [] ? self::trades() : throw new RuntimeException(implode('; ', $wrong));
+    }
+
+    /**
      * @param list<int> $written
      * @return list<string>
      */
-    private static function wrongSums(array $written): array
+    public static function wrongSums(array $written): array
     {
         [$wrong, $sum] = [[], '0'];
         foreach ($written as $id) {

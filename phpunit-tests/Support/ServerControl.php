@@ -13,6 +13,10 @@ use RuntimeException;
  */
 final class ServerControl
 {
+    /** @var resource|null a restart under way */
+    private $restart;
+    private ?PDO $lock = null;
+
     private function __construct(private readonly string $command)
     {
     }
@@ -48,6 +52,31 @@ final class ServerControl
         }
         $this->run('kill');
         $this->run('start');
+    }
+
+    /** Restarts the server while the caller goes on. */
+    public function restartBeside(): void
+    {
+        $this->awaitRestart();
+        Database::forget();
+        if ($this->command === '') {
+            Database::isSqlite() ? $this->lock = Database::blockWrites('spot_usd_accounts') : $this->killConnections();
+            return;
+        }
+        $files = [['file', '/dev/null', 'r'], ['file', '/dev/null', 'w'], ['file', '/dev/null', 'w']];
+        $this->restart = proc_open("exec $this->command restart", $files, $pipes) ?: throw new RuntimeException("$this->command does not start.");
+    }
+
+    /** Until the server is there again. */
+    public function awaitRestart(): void
+    {
+        $this->lock?->exec('ROLLBACK');
+        $this->lock = null;
+        if (isset($this->restart)) {
+            $status = proc_close($this->restart);
+            $this->restart = null;
+            $status === 0 || throw new RuntimeException("$this->command restart: exit $status");
+        }
     }
 
     private function killConnections(): void

@@ -7,22 +7,27 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
+use crate::journal::disk;
 use crate::sink::sqlite::gate;
+use crate::sync::Gate;
+
+/// What threads of a process share: a fork waits until nobody is within.
+static GATES: [&Gate; 2] = [&gate::GATE, &disk::GATE];
 
 /// How many forks lie between the first process and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn before_fork() {
-    gate::before_fork();
+    GATES.iter().for_each(|gate| gate.before_fork());
 }
 
 extern "C" fn after_fork_in_parent() {
-    gate::after_fork_in_parent();
+    GATES.iter().for_each(|gate| gate.after_fork_in_parent());
 }
 
 extern "C" fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    gate::after_fork_in_child();
+    GATES.iter().for_each(|gate| gate.after_fork_in_child());
 }
 
 /// A number that is the same as long as this is the same process. A buffer made under
@@ -71,4 +76,18 @@ pub fn spawn_without_signals(
     // SAFETY: `before` was initialised by the call above, which cannot fail with these arguments.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     thread
+}
+
+/// Writes a line to standard error, in one piece where the system can. Not through the standard
+/// library: its lock may be copied locked by a fork, and it panics where nobody reads any more.
+pub fn say(message: &str) {
+    let line = format!("{message}\n");
+    let mut left = line.as_bytes();
+    while !left.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), left)) {
+            Ok(written) if written > 0 => left = &left[written..],
+            // There is nowhere to say it.
+            _ => return,
+        }
+    }
 }

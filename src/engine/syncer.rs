@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use super::buffer::Buffer;
 use super::process;
@@ -61,7 +61,7 @@ impl Syncer {
         const LOOK_EVERY: Duration = Duration::from_secs(5);
         let mut state = self.state.lock();
         if !state.dirty {
-            let _ = self.changed.wait_for(&mut state, LOOK_EVERY);
+            self.changed.wait_for(&mut state, LOOK_EVERY);
         }
         std::mem::take(&mut state.dirty)
     }

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use memmap2::MmapRaw;
-use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock, flock};
+
+use crate::sync::{Gate, Mutex};
 
 /// What is locked as long as it is kept.
 pub type Lock = Box<dyn Debug + Send + Sync>;
@@ -124,21 +125,40 @@ pub trait LockedFile: Debug {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 
-/// Lock files that this process holds, by device and inode: a POSIX lock does not exclude
-/// its own process, and closing any descriptor of the file gives it up.
-static HELD: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
+/// Lock files that a process holds: a POSIX lock does not exclude its own process, and closing
+/// any descriptor of the file gives it up. Those of a process that forked are not its child's.
+static HELD: Mutex<Option<HashSet<LockFile>>> = Mutex::new(None);
+
+/// Whoever uses [`HELD`] is within.
+pub(crate) static GATE: Gate = Gate::new();
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct LockFile {
+    process: u32,
+    device: u64,
+    inode: u64,
+}
+
+impl LockFile {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            process: std::process::id(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Held {
-    file: (u64, u64),
+    file: LockFile,
     _open: File,
-    /// A forked child has no part in it.
-    process: u32,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
+        if self.file.process == std::process::id() {
+            let _within = GATE.enter();
             HELD.lock().get_or_insert_default().remove(&self.file);
         }
     }
@@ -261,11 +281,11 @@ impl Disk for System {
     }
 
     fn lock(&self, path: &Path, make: bool) -> io::Result<Option<Lock>> {
-        let id = |m: &fs::Metadata| (m.dev(), m.ino());
+        let _within = GATE.enter();
         let mut held = HELD.lock();
         let held = held.get_or_insert_default();
         // Before it is opened, because closing it again would give up the lock.
-        if fs::metadata(path).is_ok_and(|m| held.contains(&id(&m))) {
+        if fs::metadata(path).is_ok_and(|m| held.contains(&LockFile::of(&m))) {
             return Ok(None);
         }
         let mut options = OpenOptions::new();
@@ -286,12 +306,11 @@ impl Disk for System {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
             Err(e) => return Err(e.into()),
         }
-        let file_id = id(&file.metadata()?);
-        held.insert(file_id);
+        let lock = LockFile::of(&file.metadata()?);
+        held.insert(lock);
         Ok(Some(Box::new(Held {
-            file: file_id,
+            file: lock,
             _open: file,
-            process: std::process::id(),
         })))
     }
 

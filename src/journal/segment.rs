@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::sync::Mutex;
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
-use parking_lot::Mutex;
 
 use super::disk::Disk;
 

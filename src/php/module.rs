@@ -8,7 +8,7 @@ use ext_php_rs::zend::{IniEntryDef, ModuleEntry, StaticModuleEntry, run_handler}
 
 use super::{exceptions, flush_result, handle, info, interface, row, write_buffer, zend};
 use crate::core::config::{OPTIONS, OptionSpec, Takes};
-use crate::engine::registry;
+use crate::engine::{process, registry};
 
 const SUCCESS: i32 = 0;
 const FAILURE: i32 = -1;
@@ -98,7 +98,6 @@ extern "C" fn shutdown(_kind: i32, _module: i32) -> i32 {
 }
 
 /// PHP's own log is closed by now, or not open yet.
-#[allow(clippy::print_stderr)]
 fn tell(message: &str) {
-    eprintln!("{message}");
+    process::say(message);
 }

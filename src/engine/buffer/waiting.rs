@@ -60,7 +60,7 @@ impl Buffer {
                 || p.worker_ended
         };
         if !done(&progress) {
-            let _ = self.progressed.wait_for(&mut progress, slice);
+            self.progressed.wait_for(&mut progress, slice);
         }
         if done(&progress) {
             Waited::Done
@@ -78,7 +78,7 @@ impl Buffer {
     /// Waits for the writer to make room, or the slice to be over.
     pub fn wait_progress(&self, slice: Duration) {
         let mut progress = self.progress.lock();
-        let _ = self.progressed.wait_for(&mut progress, slice);
+        self.progressed.wait_for(&mut progress, slice);
     }
 
     /// Whether `add` waits at a bound, and how long.

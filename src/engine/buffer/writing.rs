@@ -381,10 +381,12 @@ impl Buffer {
     }
 
     /// Says something that a person should know, where nobody can be thrown an exception.
-    #[allow(clippy::print_stderr, reason = "the process's log, whatever runs it")]
     pub(in crate::engine) fn tell(&self, message: String) {
         if self.environment.tells {
-            eprintln!("write_buffer: buffer {:?}: {message}", self.config.name);
+            process::say(&format!(
+                "write_buffer: buffer {:?}: {message}",
+                self.config.name
+            ));
         }
         self.progress.lock().last_notice = Some(message);
     }

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::link::Server;
 use super::plan::{self, Unit};
 use super::target::Target;
 use crate::core::batch::Batch;
 use crate::sink::Prepare;
+use crate::sync::Mutex;
 
 /// What is known of the database that statements are for, and those that were built with it.
 #[derive(Debug, Default)]
