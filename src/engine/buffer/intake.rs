@@ -33,8 +33,8 @@ impl Buffer {
             return Err(self.row_too_large(shape, row.len()));
         }
         let mut intake = self.intake.lock();
-        if intake.group.is_some() {
-            return self.append_to_group(&mut intake, shape, row);
+        if let Some(at) = intake.own_group() {
+            return self.append_to_group(&mut intake, at, shape, row);
         }
         let sequence = self.append_frame(&mut intake, row, 1, &[shape])?;
         intake.accepted[shape.table_id.0 as usize] += 1;
@@ -155,6 +155,7 @@ impl Buffer {
     fn append_to_group(
         &self,
         intake: &mut Intake,
+        at: usize,
         shape: &Arc<Shape>,
         row: &[u8],
     ) -> Result<Sequence, AppendError> {
@@ -162,9 +163,7 @@ impl Buffer {
         if intake.closed {
             return Err(self.closed());
         }
-        let Some(group) = &mut intake.group else {
-            return Err(AppendError::Full);
-        };
+        let group = &mut intake.groups[at];
         let length = group.bytes.len() + row.len();
         if length as u64 > self.config.max_pending_bytes {
             return Err(AppendError::Row(format!(
@@ -202,7 +201,7 @@ impl Buffer {
         self.wake.notify_one();
     }
 
-    /// Begins an atomic group.
+    /// Begins an atomic group of this thread.
     ///
     /// # Errors
     /// When one is open, or the buffer takes no rows.
@@ -214,10 +213,10 @@ impl Buffer {
         if intake.closed {
             return Err(self.closed());
         }
-        if intake.group.is_some() {
+        if intake.own_group().is_some() {
             return Ok(Err(TransactionError::AlreadyOpen));
         }
-        intake.group = Some(Group::default());
+        intake.groups.push(Group::new(thread::current().id()));
         Ok(Ok(()))
     }
 
@@ -228,7 +227,7 @@ impl Buffer {
     /// When the buffer is full: the group stays open. When no group is open.
     pub fn commit(self: &Arc<Self>) -> Result<Result<Sequence, TransactionError>, AppendError> {
         let mut intake = self.intake.lock();
-        let Some(group) = intake.group.take() else {
+        let Some(group) = intake.take_own_group() else {
             return Ok(Err(TransactionError::NotOpen));
         };
         if group.rows == 0 {
@@ -244,7 +243,7 @@ impl Buffer {
                 self.accepted(intake, sequence).map(Ok)
             }
             Err(error) => {
-                intake.group = Some(group);
+                intake.groups.push(group);
                 Err(error)
             }
         }
@@ -255,7 +254,7 @@ impl Buffer {
     /// # Errors
     /// When no group is open.
     pub fn roll_back(&self) -> Result<u64, TransactionError> {
-        let group = self.intake.lock().group.take();
+        let group = self.intake.lock().take_own_group();
         group
             .map(|g| u64::from(g.rows))
             .ok_or(TransactionError::NotOpen)
@@ -264,7 +263,7 @@ impl Buffer {
     /// Whether a group is open.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        self.intake.lock().group.is_some()
+        self.intake.lock().own_group().is_some()
     }
 
     pub(super) fn raise_problem(&self, table: Option<&str>) -> Result<(), AppendError> {
