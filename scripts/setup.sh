@@ -2,7 +2,7 @@
 # Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
 # second run costs next to nothing and prints nothing.
 #
-#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image  (default: build)
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image matrix  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
 #   test    PHPUnit, the PHP extensions and Laravel that the tests use, MariaDB, Redis
@@ -10,6 +10,7 @@
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
 #   image   what scripts/build-mysql-image.sh needs
+#   matrix  what builds PHP from source, and valgrind
 #
 # Rust is not installed, only asked for. SETUP_DRY_RUN=1 only says what is missing.
 set -euo pipefail
@@ -33,7 +34,8 @@ packages_of() {
         bench) echo php-cli php-dev php-mysql php-mbstring php-xml php-bcmath php-laravel-framework \
                     redis-server php-redis python3-matplotlib ;;
         image) echo debootstrap debian-archive-keyring ;;
-        *) fail "unknown group '$1' (build, test, demo, lint, bench, image)" ;;
+        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev valgrind ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, matrix)" ;;
     esac
 }
 
