@@ -524,8 +524,7 @@ pub fn environment(name: &str) -> Option<String> {
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) };
         if !found.is_null() {
             // SAFETY: TSRM.h declares both functions so, and nothing else has these names.
-            let found =
-                unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn()>(found) };
+            let found: unsafe extern "C" fn() = unsafe { std::mem::transmute(found) };
             // SAFETY: the lock is not held by this thread, and given back below.
             unsafe { found() };
         }
