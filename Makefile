@@ -53,7 +53,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 RUNS=300 SEED= PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1 UPDATE=1\n'
+	@printf '\nVariables: DB=sqlite|mysql|mariadb CROSSING=1 KILL=5 RUNS=300 SEED= ONLY=sid PHPUNIT_ARGS= RUST_ARGS= REQUIRE_MYSQL=1 UPDATE=1\n'
 
 .PHONY: setup
 setup: ## Install what building needs and is missing (Debian, Ubuntu)
@@ -229,9 +229,13 @@ fpm-storm: test-setup build ## 50 php-fpm children under load, reloads, two rest
 
 .PHONY: test-laravel
 test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, without the extension (Docker)
-	@docker image inspect write-buffer/debian:sid > /dev/null 2>&1 || scripts/build-mysql-image.sh
-	@docker build --quiet --network host --tag write-buffer/laravel:sid docker/laravel > /dev/null
-	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/laravel:sid
+	@scripts/matrix/sid-image.sh
+	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/sid
+
+.PHONY: test-matrix
+test-matrix: ## The tests on every kind of PHP, and a table (ONLY="debian sid debug zts valgrind")
+	@scripts/setup.sh build test matrix
+	@PHP="$(PHP)" CARGO="$(CARGO)" PHPUNIT="$(PHPUNIT)" PHPUNIT_ARGS="$(PHPUNIT_ARGS)" scripts/matrix/run.sh $(ONLY)
 
 .PHONY: docker
 docker: ## Build the images of the Dockerfile, on base images made here where those of `make base-images` are there

@@ -2,7 +2,7 @@
 # Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
 # second run costs next to nothing and prints nothing.
 #
-#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image deb  (default: build)
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image deb matrix  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
 #   test    PHPUnit, php-fpm, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind,
@@ -12,6 +12,7 @@
 #   bench   what is measured beside, and matplotlib
 #   image   what scripts/base-image.sh needs
 #   deb     what makes and checks Debian packages
+#   matrix  what builds PHP from source, and valgrind
 #
 # Rust is not installed, only asked for. SETUP_DRY_RUN=1 only says what is missing.
 set -euo pipefail
@@ -36,7 +37,8 @@ packages_of() {
                     redis-server php-redis php-rdkafka python3-matplotlib python3-pip unzip ;;
         image) echo debootstrap debian-archive-keyring ;;
         deb) echo dpkg-dev lintian help2man ;;
-        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, deb)" ;;
+        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev valgrind ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, deb, matrix)" ;;
     esac
 }
 

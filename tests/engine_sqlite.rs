@@ -11,3 +11,5 @@ mod flow;
 mod locked;
 #[path = "engine_sqlite/quarantine.rs"]
 mod quarantine;
+#[path = "engine_sqlite/threads.rs"]
+mod threads;

@@ -75,6 +75,7 @@ final class SpotBackend
     {
         $process = $this->start($arguments, $pipe);
         $output = (string) stream_get_contents($pipe);
+        Subprocess::refuseLeaks($output);
         return $this->end($process);
     }
 

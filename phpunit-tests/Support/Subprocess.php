@@ -26,15 +26,15 @@ final class Subprocess
     private $process;
 
     /**
-     * @param list<string> $arguments of PHP
+     * @param list<string> $command
      * @param array<string, string> $environment
      */
-    private function __construct(array $arguments, array $environment)
+    private function __construct(array $command, array $environment)
     {
         $this->directory = sys_get_temp_dir() . '/write-buffer-child-' . bin2hex(random_bytes(6));
         mkdir($this->directory, 0700);
         $files = [['file', '/dev/null', 'r'], ['file', "$this->directory/stdout", 'w'], ['file', "$this->directory/stderr", 'w']];
-        $process = proc_open([PHP_BINARY, ...$arguments], $files, $pipes, null, $environment + getenv());
+        $process = proc_open($command, $files, $pipes, null, $environment + getenv());
         if ($process === false) {
             throw new RuntimeException('No child process.');
         }
@@ -60,7 +60,7 @@ final class Subprocess
     {
         $file = (string) tempnam(sys_get_temp_dir(), 'wb');
         file_put_contents($file, self::PREAMBLE . "unlink(__FILE__);\n" . $code);
-        return new self([...self::arguments(), $file], $environment);
+        return new self([PHP_BINARY, ...self::arguments(), $file], $environment);
     }
 
     /**
@@ -80,7 +80,17 @@ final class Subprocess
      */
     public static function php(array $arguments, float $seconds = 30.0): self
     {
-        return (new self($arguments, []))->wait($seconds);
+        return self::program([PHP_BINARY, ...$arguments])->wait($seconds);
+    }
+
+    /**
+     * Starts any program.
+     *
+     * @param list<string> $command
+     */
+    public static function program(array $command): self
+    {
+        return new self($command, []);
     }
 
     /**
@@ -105,6 +115,14 @@ final class Subprocess
         return $found[0] ?? throw new RuntimeException('Set WRITE_BUFFER_EXTENSION to the path of the extension.');
     }
 
+    /** A debug build of PHP says at its end what was not freed. */
+    public static function refuseLeaks(string $output): void
+    {
+        if (PHP_DEBUG && preg_match('/^.*(Freeing 0x|memory leaks detected).*$/m', $output, $found)) {
+            throw new RuntimeException("A PHP process left memory unfreed: $found[0]");
+        }
+    }
+
     public function isRunning(): bool
     {
         if ($this->exitCode !== null) {
@@ -114,6 +132,7 @@ final class Subprocess
         if (!$status['running']) {
             $this->exitCode = $status['exitcode'];
             $this->signal = $status['signaled'] ? $status['termsig'] : null;
+            self::refuseLeaks($this->stderr());
         }
         return $status['running'];
     }

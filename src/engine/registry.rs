@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::sync::Mutex;
@@ -14,26 +14,52 @@ use crate::core::Sequence;
 use crate::core::config::{Config, JournalMode};
 use crate::journal::quarantine::{append_lines, group_line};
 
-static BUFFERS: Mutex<Option<Registry>> = Mutex::new(None);
+/// The registry of the first process; each fork has one of its own behind it. What a parent
+/// registered is left alone for good, its locks included, which another thread may have held:
+/// it is the parent's to write and to free.
+static FIRST: Generation = Generation::new(0);
+
+struct Generation {
+    number: u64,
+    registry: Mutex<Option<Registry>>,
+    /// Held while a named buffer is made, so that threads that open one at once get the same.
+    opening: Mutex<()>,
+    next: OnceLock<Box<Generation>>,
+}
+
+impl Generation {
+    const fn new(number: u64) -> Self {
+        Self {
+            number,
+            registry: Mutex::new(None),
+            opening: Mutex::new(()),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// That of this process.
+    fn current() -> &'static Self {
+        let number = process::generation();
+        let mut found = &FIRST;
+        while found.number != number {
+            found = found.next.get_or_init(|| Box::new(Self::new(number)));
+        }
+        found
+    }
+}
 
 #[derive(Debug, Default)]
 struct Registry {
-    generation: u64,
     named: HashMap<String, Arc<Buffer>>,
     all: Vec<Arc<Buffer>>,
 }
 
-/// Runs `act` on the registry of this process. What a parent registered before a fork is
-/// left alone for good: it is the parent's to write and to free.
+/// Runs `act` on the registry of this process.
 fn with<R>(act: impl FnOnce(&mut Registry) -> R) -> R {
-    let mut guard = BUFFERS.lock();
-    let generation = process::generation();
-    let registry = guard.get_or_insert_default();
-    if registry.generation != generation {
-        std::mem::forget(std::mem::take(registry));
-        registry.generation = generation;
-    }
-    act(registry)
+    act(Generation::current()
+        .registry
+        .lock()
+        .get_or_insert_default())
 }
 
 /// Makes a buffer of its own.
@@ -75,6 +101,7 @@ pub enum OpenError {
 /// # Errors
 /// When it exists with other options.
 pub fn open(config: Config, has_options: bool) -> Result<Arc<Buffer>, OpenError> {
+    let _opening = Generation::current().opening.lock();
     let existing = with(|registry| registry.named.get(&config.name).cloned());
     match existing {
         Some(buffer) if has_options && *buffer.config() != config => {

@@ -70,7 +70,7 @@ fn is_callback(name: &[u8]) -> bool {
 fn fallback(option: &OptionSpec) -> Option<(String, String)> {
     let env = option
         .env
-        .and_then(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        .and_then(|name| Some((name.to_owned(), zend::environment(name)?)));
     env.filter(|(_, value)| !value.is_empty()).or_else(|| {
         let name = format!("write_buffer.{}", option.name);
         let value = zend::ini(&name).filter(|_| option.ini)?;

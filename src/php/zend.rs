@@ -534,6 +534,28 @@ pub fn ini(name: &str) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
+/// An environment variable of this process. In a thread-safe build another thread may be in
+/// `putenv`, and PHP's lock is taken, of which Rust's knows nothing.
+pub fn environment(name: &str) -> Option<String> {
+    let lock = |symbol: &CStr| {
+        if !ext_php_rs::PHP_ZTS {
+            return;
+        }
+        // SAFETY: a symbol's name is looked for among what the process has loaded.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) };
+        if !found.is_null() {
+            // SAFETY: TSRM.h declares both functions so, and nothing else has these names.
+            let found: unsafe extern "C" fn() = unsafe { std::mem::transmute(found) };
+            // SAFETY: the lock is not held by this thread, and given back below.
+            unsafe { found() };
+        }
+    };
+    lock(c"tsrm_env_lock");
+    let value = std::env::var(name).ok();
+    lock(c"tsrm_env_unlock");
+    value
+}
+
 /// Prints the module's INI settings for `phpinfo()`.
 pub fn print_ini(module: *mut ModuleEntry) {
     // SAFETY: PHP passed this pointer to the module's own info function.

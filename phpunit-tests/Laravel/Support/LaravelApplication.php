@@ -118,6 +118,7 @@ final class LaravelApplication
     {
         foreach ($this->processes as $process) {
             $process->stop(0);
+            Subprocess::refuseLeaks($process->getErrorOutput());
         }
         self::delete($this->directory);
     }

@@ -9,15 +9,15 @@ const SPARE_BYTES_MAX: usize = 64 << 10;
 
 impl Group {
     /// Without its rows, but with its memory.
-    fn emptied(mut self) -> Self {
+    fn emptied(mut self) -> Option<Self> {
         if self.bytes.capacity() > SPARE_BYTES_MAX {
-            return Self::default();
+            return None;
         }
         self.bytes.clear();
         self.rows = 0;
         self.shapes.clear();
         self.rows_of.fill(0);
-        self
+        Some(self)
     }
 }
 
@@ -52,8 +52,8 @@ impl Buffer {
             return Err(self.row_too_large(shape, row.len()));
         }
         let mut intake = self.intake.lock();
-        if intake.group.is_some() {
-            return self.append_to_group(&mut intake, shape, row);
+        if let Some(at) = intake.own_group() {
+            return self.append_to_group(&mut intake, at, shape, row);
         }
         let sequence = self.append_frame(&mut intake, row, 1, &[shape])?;
         intake.accepted[shape.table_id.0 as usize] += 1;
@@ -174,6 +174,7 @@ impl Buffer {
     fn append_to_group(
         &self,
         intake: &mut Intake,
+        at: usize,
         shape: &Arc<Shape>,
         row: &[u8],
     ) -> Result<Sequence, AppendError> {
@@ -181,9 +182,7 @@ impl Buffer {
         if intake.closed {
             return Err(self.closed());
         }
-        let Some(group) = &mut intake.group else {
-            return Err(AppendError::Full);
-        };
+        let group = &mut intake.groups[at];
         let length = group.bytes.len() + row.len();
         if length as u64 > self.config.max_pending_bytes {
             return Err(AppendError::Row(format!(
@@ -221,7 +220,7 @@ impl Buffer {
         self.wake.notify_one();
     }
 
-    /// Begins an atomic group.
+    /// Begins an atomic group of this thread.
     ///
     /// # Errors
     /// When one is open, or the buffer takes no rows.
@@ -233,10 +232,13 @@ impl Buffer {
         if intake.closed {
             return Err(self.closed());
         }
-        if intake.group.is_some() {
+        if intake.own_group().is_some() {
             return Ok(Err(TransactionError::AlreadyOpen));
         }
-        intake.group = Some(std::mem::take(&mut intake.spare_group));
+        let thread = this_thread();
+        let spare = intake.spare_group.take();
+        let group = spare.map_or_else(|| Group::new(thread), |group| Group { thread, ..group });
+        intake.groups.push(group);
         Ok(Ok(()))
     }
 
@@ -247,11 +249,11 @@ impl Buffer {
     /// When the buffer is full: the group stays open. When no group is open.
     pub fn commit(self: &Arc<Self>) -> Result<Result<Sequence, TransactionError>, AppendError> {
         let mut intake = self.intake.lock();
-        let Some(group) = intake.group.take() else {
+        let Some(group) = intake.take_own_group() else {
             return Ok(Err(TransactionError::NotOpen));
         };
         if group.rows == 0 {
-            intake.spare_group = group;
+            intake.spare_group = group.emptied();
             return Ok(Ok(intake.log.last()));
         }
         let shapes: SmallVec<[_; 8]> = group.shapes.iter().map(Arc::as_ref).collect();
@@ -266,7 +268,7 @@ impl Buffer {
                 self.accepted(intake, sequence).map(Ok)
             }
             Err(error) => {
-                intake.group = Some(group);
+                intake.groups.push(group);
                 Err(error)
             }
         }
@@ -278,7 +280,7 @@ impl Buffer {
     /// When no group is open.
     pub fn roll_back(&self) -> Result<u64, TransactionError> {
         let mut intake = self.intake.lock();
-        let group = intake.group.take().ok_or(TransactionError::NotOpen)?;
+        let group = intake.take_own_group().ok_or(TransactionError::NotOpen)?;
         let rows = u64::from(group.rows);
         intake.spare_group = group.emptied();
         Ok(rows)
@@ -287,7 +289,7 @@ impl Buffer {
     /// Whether a group is open.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        self.intake.lock().group.is_some()
+        self.intake.lock().own_group().is_some()
     }
 
     pub(super) fn raise_problem(&self, table: Option<&str>) -> Result<(), AppendError> {

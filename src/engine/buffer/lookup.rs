@@ -115,10 +115,13 @@ impl Buffer {
         Ok(Some(row))
     }
 
-    /// The open group as a frame of its own.
+    /// This thread's open group as a frame of its own.
     fn open_group(&self) -> Option<LogBytes> {
         let intake = self.intake.lock();
-        let group = intake.group.as_ref().filter(|g| g.rows > 0)?;
+        let group = &intake.groups[intake.own_group()?];
+        if group.rows == 0 {
+            return None;
+        }
         let mut bytes = vec![0; HEADER_LEN];
         encode_header(&mut bytes, FrameKind::Rows, Sequence(1), group.rows);
         bytes.extend_from_slice(&group.bytes);

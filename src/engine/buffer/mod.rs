@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, RwLock};
@@ -102,8 +102,10 @@ enum Lasts {
     ForEver,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
+    /// Who gathers it: as with a database connection of its own, no other thread adds to it.
+    thread: ThreadId,
     /// Encoded rows, without a frame header.
     bytes: Vec<u8>,
     rows: u32,
@@ -124,13 +126,47 @@ struct Intake {
     marks: VecDeque<(Sequence, Duration)>,
     /// The sequence at which the worker wants to be woken.
     wake_at: u64,
-    group: Option<Group>,
+    /// Open groups, at most one of a thread: one, then, unless PHP is a thread-safe build.
+    groups: Vec<Group>,
     /// An empty one, with the memory of the last.
-    spare_group: Group,
+    spare_group: Option<Group>,
     /// Rows ever accepted, per declared table: counted here, and nowhere derived from what
     /// became of them, so that the two can be compared.
     accepted: Vec<u64>,
     closed: bool,
+}
+
+impl Group {
+    fn new(thread: ThreadId) -> Self {
+        Self {
+            thread,
+            bytes: Vec::new(),
+            rows: 0,
+            shapes: Vec::new(),
+            rows_of: Vec::new(),
+        }
+    }
+}
+
+/// The calling thread; asked for with each row of a group.
+fn this_thread() -> ThreadId {
+    thread_local!(static ID: ThreadId = thread::current().id());
+    ID.with(|id| *id)
+}
+
+impl Intake {
+    /// Where this thread's open group is.
+    fn own_group(&self) -> Option<usize> {
+        if self.groups.is_empty() {
+            return None;
+        }
+        let own = this_thread();
+        self.groups.iter().position(|g| g.thread == own)
+    }
+
+    fn take_own_group(&mut self) -> Option<Group> {
+        self.own_group().map(|at| self.groups.swap_remove(at))
+    }
 }
 
 #[derive(Debug)]
@@ -266,8 +302,8 @@ impl Buffer {
                 oldest: None,
                 marks: VecDeque::new(),
                 wake_at: 1,
-                group: None,
-                spare_group: Group::default(),
+                groups: Vec::new(),
+                spare_group: None,
                 accepted: vec![0; tables],
                 closed: false,
             }),

@@ -28,8 +28,8 @@ impl Buffer {
         intake.rows -= rows;
         intake.bytes -= bytes;
         intake.oldest = None;
-        if let Some(group) = &mut intake.group {
-            *group = Group::default();
+        if let Some(group) = intake.take_own_group() {
+            intake.groups.push(Group::new(group.thread));
         }
         drop(intake);
         if let Err(imbalance) = balance {
@@ -99,12 +99,12 @@ impl Buffer {
         self.accept_nothing(error);
     }
 
-    /// Takes no more rows, and writes what there is without waiting for size or age. An
-    /// open group is forgotten; returns its rows.
+    /// Takes no more rows, and writes what there is without waiting for size or age. This
+    /// thread's open group is forgotten; returns its rows.
     pub fn close(self: &Arc<Self>) -> u64 {
         let mut intake = self.intake.lock();
         intake.closed = true;
-        let group = intake.group.take();
+        let group = intake.take_own_group();
         let rows = intake.rows;
         drop(intake);
         self.draining.store(true, Ordering::Relaxed);

@@ -27,7 +27,9 @@ final class MigrateAndSeed extends Command
             $this->call('migrate', ['--force' => true]);
         } else {
             $this->createDatabase($connection);
-            $this->call($fresh ? 'migrate:fresh' : 'migrate', ['--force' => true]);
+            // migrate:fresh leaves, from Laravel 11 on, tables that no migration made.
+            $fresh && $this->call('db:wipe', ['--force' => true]);
+            $this->call('migrate', ['--force' => true]);
         }
 
         if (DB::table($exchange->accountTables()[0])->exists()) {

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# What the platforms of `make test-matrix` have in common; each is a file beside this one that
+# sources it. A part of a platform's work is one line of the table.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+row=$(basename "$0" .sh)
+# Nothing here is committed: PHP from source, builds of the extension, logs.
+matrix=$PWD/${CARGO_TARGET_DIR:-target}/matrix
+[[ ${CARGO_TARGET_DIR:-} != /* ]] || matrix=$CARGO_TARGET_DIR/matrix
+mkdir -p "$matrix/logs" "$matrix/results"
+# Words, as the Makefile has them.
+PHPUNIT_ARGS=${PHPUNIT_ARGS:-}
+log=$matrix/logs/$row.log
+results=$matrix/results/$row
+status=0
+
+say() { echo "$row: $*" >&2; }
+
+# record WHAT PASSED FAILED SKIPPED SECONDS [NOTE...]: a line of the table, and why, if need be.
+record() {
+    local IFS=$'\t'
+    echo "$*" >> "$results"
+    # shellcheck disable=SC2034 # whoever sources this exits with it
+    [ "$3" -eq 0 ] || status=1
+}
+
+# check WHAT COMMAND...: one thing that passes or fails.
+check() {
+    local what=$1 began=$SECONDS passed=1 failed=0
+    shift
+    say "$what"
+    printf '\n=== %s\n' "$what" >> "$log"
+    "$@" >> "$log" 2>&1 </dev/null || { passed=0; failed=1; tail -n 30 "$log" >&2; }
+    record "$what" "$passed" "$failed" 0 $((SECONDS - began))
+}
+
+# prepare WHAT COMMAND...: what must succeed before anything is tested.
+prepare() {
+    local what=$1 began=$SECONDS
+    shift
+    say "$what"
+    printf '\n=== %s\n' "$what" >> "$log"
+    "$@" >> "$log" 2>&1 </dev/null && return
+    tail -n 40 "$log" >&2
+    record "$what" 0 1 0 $((SECONDS - began)) "see $log"
+    exit 1
+}
+
+# suite WHAT COMMAND...: PHPUnit, which the command runs with the arguments that are added.
+# What it says of each test is read from its log; a run that fails beyond that counts as one more.
+suite() {
+    local what=$1 began=$SECONDS code=0 teamcity passed failed skipped reasons
+    shift
+    say "$what"
+    printf '\n=== %s\n' "$what" >> "$log"
+    teamcity=$(mktemp)
+    "$@" -c phpunit.xml.dist --do-not-cache-result --log-teamcity "$teamcity" >> "$log" 2>&1 </dev/null || code=$?
+    [ "$code" -eq 0 ] || tail -n 60 "$log" >&2
+    skipped=$(grep -c '^##teamcity\[testIgnored' "$teamcity" || true)
+    failed=$(grep '^##teamcity\[testFailed' "$teamcity" | grep -o " name='[^']*'" | sort -u | wc -l || true)
+    passed=$(($(grep -c '^##teamcity\[testStarted' "$teamcity" || true) - skipped - failed))
+    [ "$code" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+    if [ "$code" -eq 0 ] && [ "$passed" -le 0 ]; then failed=1; fi
+    mapfile -t reasons < <(sed -n "s/^##teamcity\[testIgnored.* message='\(\([^'|]\||.\)*\)'.*/\1/p" "$teamcity" \
+        | sed "s/|n/ /g; s/|\(.\)/\1/g" | sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/\1 skipped: \2/')
+    rm -f "$teamcity"
+    [ "$code" -eq 0 ] || reasons+=("exit status $code: $log")
+    record "$what" "$passed" "$failed" "$skipped" $((SECONDS - began)) "${reasons[@]}"
+}
+
+# everywhere PHP DATABASE...: the whole suite beside each.
+everywhere() {
+    local php=$1 database phpunit=${PHPUNIT:-} version
+    shift
+    command -v "$phpunit" > /dev/null || phpunit=phpunit
+    phpunit=$(command -v "$phpunit")
+    version="PHP $("$php" -r 'echo PHP_VERSION;'), PHPUnit $("$php" "$phpunit" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)"
+    for database in "$@"; do
+        # shellcheck disable=SC2086 # words
+        suite "$version, $database" scripts/with-server.sh --strict "$database" -- \
+            "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$phpunit" $PHPUNIT_ARGS
+    done
+}
+
+# extension HOME: the extension for the PHP there, with its own checks, and the command-line tool.
+# Its dependencies are those of `make failpoints`; hence the copy.
+extension() {
+    local -x PHP=$1/bin/php PHP_CONFIG=$1/bin/php-config
+    prepare "the extension" "${CARGO:-cargo}" build --lib --locked
+    WRITE_BUFFER_EXTENSION=$matrix/$row.so
+    cp -f "${CARGO_TARGET_DIR:-target}/debug/libwrite_buffer.so" "$WRITE_BUFFER_EXTENSION"
+    WRITE_BUFFER_TOOL=$(dirname "$matrix")/debug/write-buffer
+    export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL
+}
+
+: > "$log"
+: > "$results"
+trap 'exit 130' INT
+trap 'exit 143' TERM
