@@ -11,9 +11,10 @@ use WriteBuffer\Bench\Flow\Flow;
 /** The server that scripts/with-server.sh has started, with the tables of a flow. */
 final class Database
 {
+    /** Without TLS, as PHP's own drivers connect unless they are told otherwise. */
     public static function dsn(): string
     {
-        return self::env('WRITE_BUFFER_TEST_DSN');
+        return self::env('WRITE_BUFFER_TEST_DSN') . '?ssl-mode=disabled';
     }
 
     public static function pdo(bool $emulates = false): PDO
