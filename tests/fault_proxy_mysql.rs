@@ -441,12 +441,17 @@ fn a_buffer_whose_journal_is_taken_over_while_it_lives_is_stopped() {
         .args([&directory, &copy])
         .status();
     assert!(copied.unwrap().success());
+    // Who connects first ends the other's session. Here it is not to be the one whose rows are
+    // taken over, who could then go on as if nothing had been.
+    let cut = Plan::every(1, Moment::Connection, Fault::CutBefore);
+    scene.proxy.set_plan(cut);
     let heir = scene.another_buffer(options_of_copy);
     blocker.rows("ROLLBACK");
     scene.wait(|_| !heir.is_recovering());
     heir.with_progress(|p| assert_eq!((&p.refused_journals[..], &p.halted), (&[][..], &None)));
     let taken_over = scene.groups();
     scene.add_group();
+    scene.proxy.set_plan(Plan::calm());
     scene.wait(|scene| scene.buffer.with_progress(|p| p.halted.is_some()));
     assert_eq!(scene.buffer.pending_rows() % load::ROWS_OF_A_GROUP, 0);
     scene.holds(taken_over);
