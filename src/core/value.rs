@@ -6,7 +6,10 @@
 //! | 1, 2 | false, true | none |
 //! | 3 | integer | 8 bytes, two's complement |
 //! | 4 | float | 8 bytes, IEEE 754 |
-//! | 5 | bytes | 4 bytes length, then the bytes |
+//! | 5 | more than 191 bytes | 4 bytes length, then the bytes |
+//! | 64 to 255 | 0 to 191 bytes | the bytes; their number is the tag less 64 |
+//!
+//! Tag 5 is read with fewer bytes, too.
 //!
 //! A delta is stored as the integer or text it was given as, after `Decimal::parse` has
 //! accepted it; sums exist only in the merger.
@@ -42,6 +45,11 @@ const TAG_TRUE: u8 = 2;
 const TAG_INT: u8 = 3;
 const TAG_FLOAT: u8 = 4;
 const TAG_BYTES: u8 = 5;
+/// Of no bytes; one more for each byte. Nearly every text of a row is a number or a name, and
+/// four bytes of length would be as many as its own.
+const TAG_SHORT: u8 = 64;
+/// Bytes of the longest text with such a tag.
+const SHORT_BYTES_MAX: usize = (u8::MAX - TAG_SHORT) as usize;
 
 impl<'a> Value<'a> {
     /// Bytes this value takes in the log.
@@ -51,6 +59,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Null | Self::Bool(_) => 1,
             Self::Int(_) | Self::Float(_) => 9,
+            Self::Bytes(bytes) if bytes.len() <= SHORT_BYTES_MAX => 1 + bytes.len(),
             Self::Bytes(bytes) => 5 + bytes.len(),
         }
     }
@@ -60,6 +69,12 @@ impl<'a> Value<'a> {
     #[inline]
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
         match self {
+            Self::Bytes(bytes) if bytes.len() <= SHORT_BYTES_MAX => {
+                let (tag, text) = out.get_mut(..=bytes.len())?.split_first_mut()?;
+                *tag = TAG_SHORT + u8::try_from(bytes.len()).ok()?;
+                text.copy_from_slice(bytes);
+                Some(1 + bytes.len())
+            }
             Self::Bytes(bytes) => {
                 let length = u32::try_from(bytes.len()).ok()?;
                 let end = 5 + bytes.len();
@@ -84,6 +99,10 @@ impl<'a> Value<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = bytes.split_first()?;
         Some(match tag {
+            TAG_SHORT.. => {
+                let (bytes, rest) = rest.split_at_checked(usize::from(tag - TAG_SHORT))?;
+                (Self::Bytes(bytes), rest)
+            }
             TAG_NULL => (Self::Null, rest),
             TAG_FALSE => (Self::Bool(false), rest),
             TAG_TRUE => (Self::Bool(true), rest),
@@ -160,7 +179,7 @@ fn put_tag(out: &mut [u8], tag: u8) -> Option<usize> {
 }
 
 /// Bytes of what [`encode_int`] and [`encode_short`] write at most.
-pub const SHORT_LEN: usize = 5 + 32;
+pub const SHORT_LEN: usize = 1 + 32;
 
 /// Writes an int as [`Value::encode`] does; returns its length.
 #[inline]
@@ -182,7 +201,7 @@ pub fn encode_short(out: &mut [u8; SHORT_LEN], bytes: &[u8]) -> Option<usize> {
         Some(())
     }
     let length = bytes.len();
-    let text = out[5..].get_mut(..length)?;
+    let text = out[1..].get_mut(..length)?;
     if length >= 16 {
         ends::<16>(text, bytes)?;
     } else if length >= 8 {
@@ -194,9 +213,9 @@ pub fn encode_short(out: &mut [u8; SHORT_LEN], bytes: &[u8]) -> Option<usize> {
     } else if length == 1 {
         text[0] = bytes[0];
     }
-    out[0] = TAG_BYTES;
-    out[1..5].copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-    Some(5 + length)
+    // `text` is 32 bytes at most.
+    out[0] = TAG_SHORT + length as u8;
+    Some(1 + length)
 }
 
 #[cfg(test)]
@@ -235,6 +254,23 @@ mod tests {
                 prop_assert_eq!(value.encode(&mut out[..short]), None);
                 prop_assert_eq!(Value::decode(&out), Some((value, &[][..])));
             }
+        }
+
+        #[test]
+        fn a_text_of_any_length_is_written_in_one_way_and_read_back(length in 0..400usize) {
+            let text = vec![b'x'; length];
+            let value = Value::Bytes(&text);
+            let mut out = vec![0; value.encoded_len()];
+            prop_assert_eq!(value.encode(&mut out), Some(out.len()));
+            prop_assert_eq!(Value::decode(&out), Some((value, &[][..])));
+            let mut short = [0; SHORT_LEN];
+            if let Some(written) = encode_short(&mut short, &text) {
+                prop_assert_eq!(&short[..written], &out[..]);
+            }
+            // As earlier versions wrote it.
+            let length = u32::try_from(length).unwrap().to_le_bytes();
+            let old = [&[TAG_BYTES][..], &length, &text].concat();
+            prop_assert_eq!(Value::decode(&old), Some((value, &[][..])));
         }
 
         #[test]
