@@ -42,14 +42,14 @@ pub const KEY_LENGTH_LEN: usize = 4;
 const TAG_NULL: u8 = 0;
 const TAG_FALSE: u8 = 1;
 const TAG_TRUE: u8 = 2;
-const TAG_INT: u8 = 3;
+pub(super) const TAG_INT: u8 = 3;
 const TAG_FLOAT: u8 = 4;
 const TAG_BYTES: u8 = 5;
 /// Of no bytes; one more for each byte. Nearly every text of a row is a number or a name, and
 /// four bytes of length would be as many as its own.
-const TAG_SHORT: u8 = 64;
+pub(super) const TAG_SHORT: u8 = 64;
 /// Bytes of the longest text with such a tag.
-const SHORT_BYTES_MAX: usize = (u8::MAX - TAG_SHORT) as usize;
+pub const SHORT_BYTES_MAX: usize = (u8::MAX - TAG_SHORT) as usize;
 
 impl<'a> Value<'a> {
     /// Bytes this value takes in the log.
@@ -178,46 +178,6 @@ fn put_tag(out: &mut [u8], tag: u8) -> Option<usize> {
     Some(1)
 }
 
-/// Bytes of what [`encode_int`] and [`encode_short`] write at most.
-pub const SHORT_LEN: usize = 1 + 32;
-
-/// Writes an int as [`Value::encode`] does; returns its length.
-#[inline]
-pub fn encode_int(out: &mut [u8; SHORT_LEN], n: i64) -> usize {
-    out[0] = TAG_INT;
-    out[1..9].copy_from_slice(&n.to_le_bytes());
-    9
-}
-
-/// Writes a text of at most 32 bytes as [`Value::encode`] does, without a call that copies: its
-/// first and its last bytes, which overlap where there are fewer than both together. `None` for
-/// a longer one.
-#[inline]
-pub fn encode_short(out: &mut [u8; SHORT_LEN], bytes: &[u8]) -> Option<usize> {
-    #[inline]
-    fn ends<const N: usize>(out: &mut [u8], bytes: &[u8]) -> Option<()> {
-        *out.first_chunk_mut::<N>()? = *bytes.first_chunk()?;
-        *out.last_chunk_mut::<N>()? = *bytes.last_chunk()?;
-        Some(())
-    }
-    let length = bytes.len();
-    let text = out[1..].get_mut(..length)?;
-    if length >= 16 {
-        ends::<16>(text, bytes)?;
-    } else if length >= 8 {
-        ends::<8>(text, bytes)?;
-    } else if length >= 4 {
-        ends::<4>(text, bytes)?;
-    } else if length >= 2 {
-        ends::<2>(text, bytes)?;
-    } else if length == 1 {
-        text[0] = bytes[0];
-    }
-    // `text` is 32 bytes at most.
-    out[0] = TAG_SHORT + length as u8;
-    Some(1 + length)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -263,10 +223,6 @@ mod tests {
             let mut out = vec![0; value.encoded_len()];
             prop_assert_eq!(value.encode(&mut out), Some(out.len()));
             prop_assert_eq!(Value::decode(&out), Some((value, &[][..])));
-            let mut short = [0; SHORT_LEN];
-            if let Some(written) = encode_short(&mut short, &text) {
-                prop_assert_eq!(&short[..written], &out[..]);
-            }
             // As earlier versions wrote it.
             let length = u32::try_from(length).unwrap().to_le_bytes();
             let old = [&[TAG_BYTES][..], &length, &text].concat();

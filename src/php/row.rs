@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ext_php_rs::convert::IntoZvalDyn;
+use ext_php_rs::ffi::Bucket;
 use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendHashTable, ZendObject, Zval};
 
@@ -18,7 +19,7 @@ use super::zend::{self, Key, Plain};
 use crate::core::Sequence;
 use crate::core::batch::template_text;
 use crate::core::decimal::Decimal;
-use crate::core::frame::RowWriter;
+use crate::core::frame::{RowWriter, ValueWriter};
 use crate::core::table::{IDENTIFIER_LENGTH_MAX, RowKind, Shape, TableId, is_identifier};
 use crate::core::value::Value;
 use crate::engine::buffer::Buffer;
@@ -48,6 +49,8 @@ struct Known {
     keys: Vec<KnownKey>,
     /// Elements of the array that the prefix replaces; rarely any.
     replaced: Vec<usize>,
+    /// The fields whose values are to be checked: not the prefix's ints, which can be keys.
+    constrained: Vec<usize>,
     shape: Arc<Shape>,
 }
 
@@ -132,28 +135,14 @@ impl Known {
         }
         let mut writer = RowWriter::new(out);
         for (_, value) in prefix {
-            match value {
-                Value::Int(n) => writer.push_int(*n)?,
-                Value::Bytes(text) => writer.push_bytes(text)?,
-                value => writer.push(*value)?,
-            }
+            writer.push(*value)?;
         }
-        for (bucket, key) in buckets.iter().zip(&self.addresses) {
-            let value = zend::value_under(bucket, *key)?;
-            match zend::plain(value) {
-                Plain::Int(n) => writer.push_int(n)?,
-                Plain::Bytes(text) => writer.push_bytes(text)?,
-                Plain::Other => writer.push(finite(zend::scalar(value)?)?)?,
-            }
-        }
-        for &at in &self.shape.constrained {
+        writer.extend(|out| write_values(buckets, &self.addresses, out))?;
+        for &at in &self.constrained {
             let value = match at.checked_sub(prefix.len()) {
                 None => prefix[at].1,
                 Some(at) => zend::scalar(&buckets.get(at)?.val)?,
             };
-            if matches!(value, Value::Int(_)) && !self.shape.fields[at].is_template {
-                continue;
-            }
             if let Err(thrown) = check_constrained(&self.shape, at, &value) {
                 return Some(Err(thrown));
             }
@@ -169,6 +158,29 @@ impl Known {
         };
         self.keys.len() == row.len() && self.keys.iter().all(same)
     }
+}
+
+/// Writes the values of an array with these keys; returns their length. `None` for other keys, for
+/// values that are not simply stored, and where there is no room. A function of its own, so that
+/// all it works with is in registers.
+#[inline(never)]
+fn write_values(buckets: &[Bucket], keys: &[Key], out: &mut [u8]) -> Option<usize> {
+    let length = out.len();
+    let mut writer = ValueWriter::new(out);
+    for (bucket, key) in buckets.iter().zip(keys) {
+        let value = zend::value_under(bucket, *key)?;
+        writer = match zend::plain(value) {
+            Plain::Int(n) => writer.push_int(n)?,
+            Plain::Text(text) => {
+                match writer.push_copied(text.len, |room| zend::copy_text(text, room)) {
+                    Ok(writer) => writer,
+                    Err(writer) => writer.push(Value::Bytes(zend::bytes(text)))?,
+                }
+            }
+            Plain::Other => writer.push(finite(zend::scalar(value)?)?)?,
+        };
+    }
+    Some(length - writer.room())
 }
 
 /// Accepts a row; returns its sequence.
@@ -252,6 +264,12 @@ fn resolve(
         });
     }
     let shape = buffer.shape(table, RowKind::Put, &names)?;
+    let is_safe = |at: usize| {
+        let given = prefix.get(at).map(|(_, value)| value);
+        matches!(given, Some(Value::Int(_))) && !shape.fields[at].is_template
+    };
+    let constrained = shape.constrained.iter().copied();
+    let constrained = constrained.filter(|at| !is_safe(*at)).collect();
     let addresses: Option<Vec<_>> = keys.iter().map(|key| key.address).collect();
     Ok(Known {
         table,
@@ -261,6 +279,7 @@ fn resolve(
             .unwrap_or_default(),
         keys,
         replaced,
+        constrained,
         shape,
     })
 }
