@@ -173,12 +173,18 @@ impl Directory {
         Ok(writer)
     }
 
+    /// Whether a segment has been made ahead.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        self.spare.lock().is_some()
+    }
+
     /// Makes the next segment ahead of need; for a background thread.
     ///
     /// # Errors
     /// As for [`Directory::new_segment`], which will say so when the room is needed.
     pub fn replenish(&self) -> io::Result<()> {
-        if self.spare.lock().is_some() {
+        if self.has_spare() {
             return Ok(());
         }
         let writer = self.make_segment(self.keeping.segment_len, true)?;

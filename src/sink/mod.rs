@@ -48,8 +48,11 @@ pub struct Connected {
 
 /// What can be done for a batch before its turn comes, while the database works on another.
 pub trait Prepare: Send + Sync {
-    /// Builds what [`Sink::write`] will need for this batch. Once is enough; nothing is built
-    /// where that needs the database, or fails.
+    /// Whether nothing is gained by preparing this batch, because it is done.
+    fn has_prepared(&self, batch: &Arc<Batch>) -> bool;
+
+    /// Builds what [`Sink::write`] will need for this batch; nothing is built where that needs
+    /// the database, or fails. Any thread may do it.
     fn prepare(&self, batch: &Arc<Batch>);
 }
 

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(flush(&buffer), None);
         add(&buffer, "10").unwrap();
         add(&buffer, "0.25").unwrap();
-        buffer.catch_up();
+        buffer.catch_up_a_little();
         buffer.merging.lock().merger.open_mut().unwrap().spoil();
         let why = flush(&buffer).unwrap();
         let told = "rows 2 to 3 do not add up: table \"balances\", sum of column \"balance\": 10.25 as added, 9.25 as merged; this is a bug in write_buffer. Nothing more is accepted or written; rows stay pending, and in the journal";
@@ -268,7 +268,7 @@ mod tests {
         let place = Place::new("asked");
         let buffer = place.buffer();
         add(&buffer, "1").unwrap();
-        buffer.catch_up();
+        buffer.catch_up_a_little();
         drop(buffer.merging.lock().merger.forget_open());
         assert!(!buffer.is_conserved());
         assert!(

@@ -3,18 +3,28 @@
 use super::*;
 use crate::core::value::KeyText;
 
+/// Rows merged at a time while the database is listened to: half a millisecond of work.
+const ROWS_AT_ONCE: u64 = 1_000;
+
 impl Buffer {
-    /// Merges what the writer needs of what is in the log now. Any thread may do it. What is added
-    /// meanwhile is left for the next time: row by row, who reads would hinder who adds.
-    pub fn catch_up(&self) {
-        self.catch_up_for_writer(&mut self.merging.lock());
+    /// Merges some of what the writer needs of what is in the log now; whether there is more.
+    pub(in crate::engine) fn catch_up_a_little(&self) -> bool {
+        let merging = &mut self.merging.lock();
+        let end = Sequence(merging.merger.position().0 + ROWS_AT_ONCE);
+        self.catch_up_until(merging, |m| m.is_ahead() || m.position() >= end);
+        !merging.merger.is_ahead() && merging.merger.position() >= end
     }
 
-    /// See [`Buffer::catch_up`].
+    /// Merges what the writer needs of what is in the log now. What is added meanwhile is left
+    /// for the next time: row by row, who reads would hinder who adds.
     pub(super) fn catch_up_for_writer(&self, merging: &mut Merging) {
+        self.catch_up_until(merging, Merger::is_ahead);
+    }
+
+    fn catch_up_until(&self, merging: &mut Merging, enough: impl Fn(&Merger) -> bool) {
         let segments = self.intake.lock().log.unread_segments();
         for _ in 0..segments {
-            if !self.merge_slice(merging, Merger::is_ahead) {
+            if !self.merge_slice(merging, &enough) {
                 return;
             }
         }

@@ -40,7 +40,10 @@ impl Buffer {
 
     pub(in crate::engine) fn pending(&self) -> Pending {
         let mut merging = self.merging.lock();
-        self.catch_up_for_writer(&mut merging);
+        // What is to be written next is complete then: the database need not wait for the rest.
+        if merging.merger.frozen().is_none() && !merging.merger.has_full_batch() {
+            self.catch_up_for_writer(&mut merging);
+        }
         let merger = &merging.merger;
         let intake = self.intake.lock();
         Pending {
@@ -206,14 +209,21 @@ impl Buffer {
             .collect()
     }
 
-    pub(in crate::engine) fn replenish_pool(&self) {
-        if let Some(directory) = &self.directory {
-            // Without a spare, `add` makes one itself and says so if there is no place.
-            let _ = directory.replenish();
-        } else if self.pool.is_empty() {
-            // Without a spare, `add` maps one itself and says so if there is no memory.
-            let _ = self.pool.replenish();
+    /// Whether a segment is ready for `add` to go on in.
+    pub(in crate::engine) fn has_spare(&self) -> bool {
+        match &self.directory {
+            Some(directory) => directory.has_spare(),
+            None => !self.pool.is_empty(),
         }
+    }
+
+    /// Makes a spare segment. Without one, `add` makes it itself, and says so where there is no
+    /// place or no memory.
+    pub(in crate::engine) fn replenish(&self) {
+        let _ = match &self.directory {
+            Some(directory) => directory.replenish(),
+            None => self.pool.replenish(),
+        };
     }
 
     pub(in crate::engine) fn connected(&self, server: String, row_bytes_max: Option<u64>) {
@@ -427,9 +437,7 @@ impl Rows for Buffer {
     }
 
     fn upcoming(&self) -> Option<Arc<Batch>> {
-        let mut merging = self.merging.lock();
-        self.catch_up_for_writer(&mut merging);
-        merging.merger.upcoming().cloned()
+        self.merging.lock().merger.upcoming().cloned()
     }
 
     fn split(&self) {

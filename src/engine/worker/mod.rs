@@ -1,5 +1,6 @@
 //! The worker: executes what the flusher says, on a thread of its own.
 
+mod meanwhile;
 mod quarantine;
 mod recovery;
 
@@ -24,14 +25,12 @@ use crate::journal::directory::{Dead, Orphan};
 use crate::journal::recovery::DeadLog;
 use crate::sink::mysql::MySqlSink;
 use crate::sink::sqlite::SqliteSink;
-use crate::sink::{CheckpointMove, Prepare, Sink, Writer};
+use crate::sink::{CheckpointMove, Sink, Writer};
+use meanwhile::Meanwhile;
 use quarantine::Quarantine;
 
 /// Rows wake the worker at most this often.
 const WAKE_EVERY: Duration = Duration::from_millis(1);
-/// While the database works, how often the next batch is merged, and looked whether the
-/// worker is to end.
-const MERGE_EVERY: Duration = Duration::from_millis(2);
 
 /// Starts the worker unless it runs.
 pub fn start(buffer: &Arc<Buffer>, thread: &mut Option<JoinHandle<()>>) {
@@ -135,34 +134,6 @@ pub async fn run_all<S: Sink>(buffer: &Arc<Buffer>, mut sink: S) {
         .await;
 }
 
-/// Who works for the next batch while the database works on this one.
-struct Meanwhile<'a> {
-    buffer: &'a Buffer,
-    rows: &'a dyn Rows,
-    preparer: Option<Arc<dyn Prepare>>,
-}
-
-impl Meanwhile<'_> {
-    /// Works with the database, and merges meanwhile what arrives. Where the worker is to end
-    /// before the database has answered, the work is dropped: nothing is noted of it, and its
-    /// rows stay pending.
-    async fn unless_stopped(&self, work: impl Future<Output = ()>) {
-        let mut work = std::pin::pin!(work);
-        while tokio::time::timeout(MERGE_EVERY, &mut work).await.is_err() {
-            if self.buffer.is_stopping() {
-                return;
-            }
-            self.buffer.catch_up();
-            self.buffer.replenish_pool();
-            if let Some(preparer) = &self.preparer
-                && let Some(next) = self.rows.upcoming()
-            {
-                preparer.prepare(&next);
-            }
-        }
-    }
-}
-
 /// What the database answers to `doing`, if it does so within `write_timeout_ms`. A reply
 /// that is dropped takes the connection with it.
 async fn in_time<T>(
@@ -205,11 +176,7 @@ impl<'a, S: Sink> Worker<'a, S> {
     }
 
     fn meanwhile(&self) -> Meanwhile<'a> {
-        Meanwhile {
-            buffer: self.buffer,
-            rows: self.rows,
-            preparer: self.sink.preparer(),
-        }
+        Meanwhile::new(self.buffer, self.rows, self.sink.preparer())
     }
 
     async fn run(mut self) {
@@ -248,7 +215,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                         .await;
                 }
                 Action::Wait(until) => {
-                    self.buffer.replenish_pool();
+                    meanwhile.make_ready();
                     // Else more rows would change nothing.
                     let idle = pending.frozen_groups.is_none() && !pending.has_full_batch;
                     // Updates of one key merge, and could wake this thread row by row without
@@ -275,6 +242,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                 action => meanwhile.unless_stopped(self.act(action)).await,
             }
         }
+        meanwhile.end().await;
         let orderly =
             self.buffer.pending_rows() == 0 && self.buffer.with_progress(|p| p.halted.is_none());
         // Without its first files it would look like another database's.

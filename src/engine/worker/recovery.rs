@@ -179,7 +179,7 @@ impl<S: Sink> Worker<'_, S> {
                     return Recovery::Refused(why);
                 }
                 Action::Wait(until) => {
-                    let left = until.map_or(MERGE_EVERY, |until| until.saturating_sub(now));
+                    let left = until.map_or(LOOK_EVERY, |until| until.saturating_sub(now));
                     if tokio::time::timeout(left, self.buffer.woken())
                         .await
                         .is_ok()

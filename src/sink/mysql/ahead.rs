@@ -61,13 +61,15 @@ impl Ahead {
 }
 
 impl Prepare for Ahead {
+    fn has_prepared(&self, batch: &Arc<Batch>) -> bool {
+        let state = self.0.lock();
+        let built = state.built.as_ref();
+        state.server.is_none() || built.is_some_and(|(of, _)| Arc::ptr_eq(of, batch))
+    }
+
     fn prepare(&self, batch: &Arc<Batch>) {
         let mut state = self.0.lock();
-        let is_built = |(of, _): &(Arc<Batch>, _)| Arc::ptr_eq(of, batch);
         let Some(server) = &state.server else { return };
-        if state.built.as_ref().is_some_and(is_built) {
-            return;
-        }
         let target = |table: &crate::core::batch::TableBatch| {
             let entry = (table.table_id.0, table.name.clone());
             state.targets.get(&entry).cloned()
