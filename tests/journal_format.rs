@@ -136,6 +136,24 @@ fn a_good_journal_reads_as_it_was_written() {
 }
 
 #[test]
+fn a_text_has_the_tag_of_its_length_and_a_long_one_its_length_behind_the_tag() {
+    let (_, rows) = rows("short-texts");
+    let expected = ["", "0.5", &"a".repeat(191), &"b".repeat(192)];
+    let expected: Vec<_> = (1..)
+        .zip(expected)
+        .map(|(id, text)| format!("{id} t id={id} n=\"{text}\""))
+        .collect();
+    assert_eq!(rows, expected);
+    let copy = Copy::of("short-texts");
+    let log = DeadLog::read(orphans_of(&copy.0, "short-texts").unwrap().remove(0)).unwrap();
+    let bytes = log.orphan.read(&log.segments[0].path, u64::MAX).unwrap();
+    let holds = |what: &[u8]| bytes.windows(what.len()).any(|part| part == what);
+    assert!(holds(b"\x430.5"));
+    assert!(holds(b"\xffaaa"));
+    assert!(holds(b"\x05\xc0\0\0\0bbb"));
+}
+
+#[test]
 fn numbers_and_not_names_order_segments() {
     let (log, rows) = rows("two-segments");
     assert_eq!(rows[1..], [r#"6 t id=6 n="6""#, r#"7 t id=7 n="7""#]);
