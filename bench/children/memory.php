@@ -28,6 +28,9 @@ if ($spec['what'] === 'pending') {
         'user_id' => $n % 5_000, 'trade_type' => 'buy', 'currency' => 'usd', 'coin' => 'btc', 'type' => 'limit',
         'status' => 'pending', 'quantity' => "0.0$n", 'price' => '77000.1', 'updated_at' => 1_777_680_000_000 + $n,
     ];
+    // What comes once: the thread, the connection, the schema.
+    $buffer->addOrder(1, $row(1));
+    $buffer->flush();
     // The database takes no rows now.
     $blocker = Database::pdo();
     $blocker->exec('LOCK TABLES orders WRITE');

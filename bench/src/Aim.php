@@ -50,16 +50,15 @@ final class Aim
         ];
     }
 
-    /** The figure; null where this run did not measure it. */
+    /** The figure; null where this run did not measure it. Of a ratio, the median of the rounds' ratios. */
     public function value(Figures $figures): ?float
     {
-        $numerator = $figures->median($this->numerator);
+        $numerator = $figures->get($this->numerator);
         if ($this->denominator === null || $numerator === null) {
-            return $numerator;
+            return $numerator?->median();
         }
-        $denominator = $figures->median($this->denominator);
 
-        return $denominator === null ? null : $numerator / $denominator;
+        return $figures->get($this->denominator) === null ? null : $numerator->over($figures->get($this->denominator))->median();
     }
 
     public function bound(): string

@@ -37,6 +37,11 @@ final class BenchCommand extends Command
 
             return Command::INVALID;
         }
+        if (!Machine::isDurable()) {
+            $output->writeln('<error>The database does not sync its log and its binary log at each commit: its figures would say nothing. Set innodb_flush_log_at_trx_commit and sync_binlog to 1 and log_bin to ON, or leave WRITE_BUFFER_TEST_DSN unset.</error>');
+
+            return Command::FAILURE;
+        }
         is_dir($directory) || mkdir($directory, 0755, true);
         @unlink("$directory/results.json");
         $machine = Machine::facts();
@@ -97,7 +102,9 @@ final class BenchCommand extends Command
         $table = (new Table($output))->setHeaders(['figure', 'aim', 'measured', '']);
         foreach (Aim::all() as $aim) {
             $value = $aim->value($figures);
-            $value === null || $table->addRow([$aim->text, $aim->bound(), self::number($value), $aim->isMetBy($value) ? 'met' : 'missed']);
+            $table->addRow($value === null
+                ? [$aim->text, $aim->bound(), '–', 'not measured']
+                : [$aim->text, $aim->bound(), self::number($value), $aim->isMetBy($value) ? 'met' : 'missed']);
         }
         $table->render();
     }

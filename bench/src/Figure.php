@@ -23,6 +23,19 @@ final class Figure
         return new self($this->section, $subject, $this->unit, $this->samples, $note);
     }
 
+    /**
+     * The ratio to another figure, round by round: a slow minute of the machine hits both. Where
+     * one has fewer samples, its median stands for all.
+     */
+    public function over(self $other): self
+    {
+        $isPaired = count($this->samples) === count($other->samples);
+        $ratio = static fn (float $own, float $others): float => $own / $others;
+        $samples = $isPaired ? array_map($ratio, $this->samples, $other->samples) : [$this->median() / $other->median()];
+
+        return new self($this->section, "$this->subject ÷ $other->subject", '', $samples);
+    }
+
     public function median(): float
     {
         $sorted = $this->samples;

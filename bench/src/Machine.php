@@ -7,6 +7,14 @@ namespace WriteBuffer\Bench;
 /** On what was measured. */
 final class Machine
 {
+    /** Whether what the database has committed survives a power cut, binary log and all. */
+    public static function isDurable(): bool
+    {
+        $variables = Database::pdo()->query('SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin')->fetch(\PDO::FETCH_NUM);
+
+        return array_map('intval', (array) $variables) === [1, 1, 1];
+    }
+
     /** @return array<string, string> */
     public static function facts(): array
     {

@@ -57,7 +57,8 @@ final class Run
 
     /**
      * Runs each subject's child once a round, with nothing else beside: what the machine does
-     * meanwhile then hits all alike.
+     * meanwhile then hits all alike. Every other round goes backwards, so that nobody always
+     * comes behind the same one.
      *
      * @param array<string, array{0: Closure(): array<string, mixed>, 1: Closure(non-empty-list<array<string, mixed>>): void, 2?: list<string>}> $subjects
      *   by name: what the child is told; what to do with its answers so far; flags of PHP
@@ -66,7 +67,7 @@ final class Run
     {
         $answers = [];
         for ($round = 1; $round <= $this->runs; $round++) {
-            foreach ($subjects as $name => [$spec, $answered]) {
+            foreach ($round % 2 === 1 ? $subjects : array_reverse($subjects, true) as $name => [$spec, $answered]) {
                 $flags = $subjects[$name][2] ?? [];
                 $isFine = $this->attempt($section, $name, function () use ($name, $script, $spec, $answered, $flags, $round, &$answers): void {
                     $answers[$name][] = $this->child($name, $round, $this->runs, $script, $spec(), $flags);
@@ -101,7 +102,7 @@ final class Run
     }
 
     /** @return list<string> PHP with all that is measured, and with opcache, as in production; without JIT */
-    private static function php(): array
+    public static function php(): array
     {
         $extensions = array_filter(explode(PATH_SEPARATOR, (string) getenv('BENCH_EXTENSIONS')));
         $flags = array_merge(...array_map(static fn (string $name): array => ['-d', "extension=$name"], $extensions));

@@ -7,6 +7,7 @@ namespace WriteBuffer\Bench\Peers;
 use Redis;
 use RuntimeException;
 use WriteBuffer\Bench\Flow\Flow;
+use WriteBuffer\Bench\Run;
 
 /** Each match as JSON into a Redis list; a second process takes 500 at a time and writes them. */
 final class RedisList implements Peer
@@ -35,7 +36,7 @@ final class RedisList implements Peer
         $this->redis = self::connect();
         $this->redis->flushAll();
         $script = dirname(__DIR__, 2) . '/children/redis-worker.php';
-        $this->worker = proc_open([PHP_BINARY, $script, json_encode($this->flow, JSON_THROW_ON_ERROR)], [1 => ['pipe', 'w']], $pipes);
+        $this->worker = proc_open([...Run::php(), $script, json_encode($this->flow, JSON_THROW_ON_ERROR)], [1 => ['pipe', 'w']], $pipes);
         // It says when it is ready.
         fgets($pipes[1]);
     }
