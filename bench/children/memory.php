@@ -19,6 +19,15 @@ $resident = static function (): int {
 
     return (int) $found[1];
 };
+// Once the writer has done with the rows what it does: it takes no more memory, and lets go of none.
+$settled = static function () use ($resident): int {
+    for ($same = 0, $now = 0; $same < 10; usleep(50_000)) {
+        [$last, $now] = [$now, $resident()];
+        $same = $last === $now ? $same + 1 : 0;
+    }
+
+    return $now;
+};
 
 if ($spec['what'] === 'pending') {
     Database::prepare(new Synthetic(10));
@@ -45,12 +54,7 @@ if ($spec['what'] === 'pending') {
             $raw += is_int($value) ? 8 : strlen($value);
         }
     }
-    // Until the writer has done with them what it does while they are pending: it takes no more memory.
-    for ($same = 0, $now = 0; $same < 10; usleep(50_000)) {
-        [$last, $now] = [$now, $resident()];
-        $same = $last === $now ? $same + 1 : 0;
-    }
-    echo json_encode(['bytes' => ($now - $before) * 1024 / $spec['rows'], 'raw' => $raw / $spec['rows']], JSON_THROW_ON_ERROR), "\n";
+    echo json_encode(['bytes' => ($settled() - $before) * 1024 / $spec['rows'], 'raw' => $raw / $spec['rows']], JSON_THROW_ON_ERROR), "\n";
     $buffer->clear();
     $blocker->exec('UNLOCK TABLES');
     $buffer->close();
@@ -78,7 +82,7 @@ for ($match = 1; $match <= $spec['matches']; $match++) {
     $peer->apply($group);
     if ($match % $step === 0) {
         $peer->finish();
-        $last = $resident();
+        $last = $settled();
         $first = $first ?: $last;
         fwrite(STDERR, sprintf("    %s matches: %s KiB resident\n", number_format($match), number_format($last)));
         $pdo->exec('TRUNCATE TABLE order_transactions');

@@ -78,6 +78,13 @@ pub fn spawn_without_signals(
     thread
 }
 
+/// Gives memory that is free back to the system, where the C library keeps it.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes the allocator's own locks, and looks at nothing else.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// Writes a line to standard error, in one piece where the system can. Not through the standard
 /// library: its lock may be copied locked by a fork, and it panics where nobody reads any more.
 pub fn say(message: &str) {

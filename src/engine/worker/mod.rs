@@ -31,6 +31,11 @@ use quarantine::Quarantine;
 
 /// Rows wake the worker at most this often.
 const WAKE_EVERY: Duration = Duration::from_millis(1);
+/// How long there must be nothing to do before memory goes back to the system.
+const IDLE_BEFORE_TRIM: Duration = Duration::from_millis(100);
+/// Bytes of the log that were written since, at least: one segment, so that a buffer that now and
+/// then writes a row does not look for what is not there.
+const WRITTEN_BEFORE_TRIM: u64 = 4 << 20;
 
 /// Starts the worker unless it runs.
 pub fn start(buffer: &Arc<Buffer>, thread: &mut Option<JoinHandle<()>>) {
@@ -115,6 +120,8 @@ struct Worker<'a, S> {
     setting_aside: Option<RefusedGroup>,
     /// What the system would not do for a dead writer's rows.
     in_the_way: Option<String>,
+    /// Bytes of the log written since memory went back to the system.
+    untrimmed: u64,
 }
 
 /// Takes over what dead writers left, then writes the buffer's own rows until it is closed
@@ -172,6 +179,7 @@ impl<'a, S: Sink> Worker<'a, S> {
             quarantine: Quarantine::of(Arc::clone(&buffer.environment().disk), buffer.config()),
             setting_aside: None,
             in_the_way: None,
+            untrimmed: 0,
         }
     }
 
@@ -231,7 +239,7 @@ impl<'a, S: Sink> Worker<'a, S> {
                         continue;
                     }
                     match until {
-                        None => self.buffer.woken().await,
+                        None => self.woken_or_trim().await,
                         Some(until) => {
                             let left = until.saturating_sub(now);
                             let _ = tokio::time::timeout(left, self.buffer.woken()).await;
@@ -509,8 +517,22 @@ impl<'a, S: Sink> Worker<'a, S> {
             ));
             self.buffer.set_problem(Some(table), error, true);
         }
+        self.untrimmed += self.rows.frozen().map_or(0, |b| b.bytes());
         self.rows.resolve(took, aside);
         failpoint!("resolve-after");
+    }
+
+    /// Waits with nothing to do. What batches took is free by then, but in pieces all over the
+    /// heap, which the allocator keeps.
+    async fn woken_or_trim(&mut self) {
+        let woken = self.buffer.woken();
+        if self.untrimmed < WRITTEN_BEFORE_TRIM || !self.buffer.environment().has_threads {
+            return woken.await;
+        }
+        if tokio::time::timeout(IDLE_BEFORE_TRIM, woken).await.is_err() {
+            process::trim_heap();
+            self.untrimmed = 0;
+        }
     }
 
     fn fail(&mut self, failure: &Failure, writing: bool) {
