@@ -47,8 +47,10 @@ final class Adding implements Section
                 $all["$call: $subject"] = [$spec + ['row' => $row]];
             }
         }
-        foreach ($subjects as $subject => $spec) {
-            $all[self::ORDER . ", JIT: $subject"] = [$spec + ['row' => 'order-9'], self::JIT];
+        foreach ($rows as $call => $row) {
+            foreach ($subjects as $subject => $spec) {
+                $all["$call, JIT: $subject"] = [$spec + ['row' => $row], self::JIT];
+            }
         }
         $all[self::ORDER . ': JSON into a Redis pipeline'] = [['subject' => 'redis', 'row' => 'order-9']];
         $kafka = self::ORDER . ": JSON into php-rdkafka's queue";
