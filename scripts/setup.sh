@@ -79,7 +79,8 @@ provided_otherwise() {
     esac
 }
 
-has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]; }
+# Whether the lists have it; what is installed is no answer where they are empty.
+is_listed() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
 # Redis, php-fpm or Laravel, without which their tests say so and are skipped.
@@ -88,7 +89,7 @@ is_dispensable() {
         php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|valgrind|supervisor|php-symfony-yaml|prometheus|php-laravel-framework) ;;
         *) return 1 ;;
     esac
-    has_candidate php-cli && ! has_candidate "$1"
+    is_listed php-cli && ! is_listed "$1"
 }
 
 missing() {
