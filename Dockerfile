@@ -28,7 +28,7 @@ RUN make cli \
 FROM build AS test
 RUN scripts/setup.sh test demo && apt-get clean && rm -rf /var/lib/apt/lists/*
 # What the tests depend on, so that they run without a network.
-RUN cargo fetch --locked
+RUN cargo fetch --locked --target "$(rustc --print host-tuple)"
 CMD ["make", "test"]
 
 FROM ${BASE_IMAGE}
