@@ -1,4 +1,4 @@
-# Three images from one file:
+# Two images from one file; the first holds nothing of what built it:
 #
 #   docker build --tag write-buffer .                        PHP with the extension and the tool, nothing else
 #   docker build --target test --tag write-buffer-test .     what builds it, with all that the tests need:
@@ -15,9 +15,10 @@ WORKDIR /source
 COPY scripts/setup.sh scripts/
 RUN scripts/setup.sh build && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY . .
-# The sources come without their repository.
+# The sources come without their repository. For whatever is built later, too: another revision is another build.
 ARG REVISION=
-RUN WRITE_BUFFER_REVISION=$REVISION make build
+ENV WRITE_BUFFER_REVISION=$REVISION
+RUN make build
 RUN make cli \
  && DESTDIR=/out scripts/install.sh target/release/libwrite_buffer.so \
  && install -D target/cli/release/write-buffer /out/usr/bin/write-buffer \
@@ -26,6 +27,8 @@ RUN make cli \
 
 FROM build AS test
 RUN scripts/setup.sh test demo && apt-get clean && rm -rf /var/lib/apt/lists/*
+# What the tests depend on, so that they run without a network.
+RUN cargo fetch --locked --target "$(rustc --print host-tuple)"
 CMD ["make", "test"]
 
 FROM ${BASE_IMAGE}

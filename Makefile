@@ -127,7 +127,7 @@ clean: ## Remove what the build and the tests leave behind
 test-rust: ## The Rust tests, those with a server against MySQL and then MariaDB
 	@scripts/setup.sh build test
 	@echo "test: Rust, without PHP, beside MySQL"
-	@$(server) mysql -- $(rust_tests)
+	@$(server) $(if $(REQUIRE_MYSQL),--strict) mysql -- $(rust_tests)
 	@if [ -n "$(nextest)" ]; then \
 		echo "test: Rust, what talks to a server, beside MariaDB"; \
 		$(server) mariadb -- $(rust_tests) --no-tests=pass -E '$(server_tests)'; fi
@@ -193,16 +193,21 @@ cli: setup ## Build the command-line tool write-buffer
 	@$(CARGO) build --release $(locked) --no-default-features --features cli --bin write-buffer --target-dir $(target)/cli
 	@echo "command-line tool: $(target)/cli/release/write-buffer"
 
-.PHONY: package deb test-packages test-pie
+.PHONY: package deb test-packages test-pie test-split
 package: build cli ## Pack extension and tool into target/packages, as PIE looks for them, and try them
+	@scripts/setup.sh package
 	@scripts/package.sh $(library) $(target)/cli/release/write-buffer $(target)/packages
 deb: package ## Debian packages of the same
 	@scripts/setup.sh deb
 	@scripts/deb.sh $(target)/packages
 test-packages: deb ## Try all packages in containers that have PHP and neither Rust nor a compiler (Docker)
 	@scripts/test-packages.sh $(target)/packages
-test-pie: setup ## Build and install from a source archive as PIE does: phpize, configure, make, make install
+test-pie: ## Build and install from a source archive as PIE does: phpize, configure, make, make install
+	@scripts/setup.sh build package
 	@CARGO_TARGET_DIR=$(abspath $(target))/pie scripts/test-pie.sh
+test-split: ## Split the Composer libraries off as a release does, and install them by Composer
+	@scripts/setup.sh test
+	@PHP="$(PHP)" scripts/test-split.sh
 
 .PHONY: failpoints
 failpoints: setup ## Build the extension that can kill itself, for crash-test
@@ -240,6 +245,10 @@ test-matrix: ## The tests on every kind of PHP, and a table (ONLY="debian sid de
 .PHONY: docker
 docker: ## Build the images of the Dockerfile, on base images made here where those of `make base-images` are there
 	@scripts/docker.sh
+
+.PHONY: test-docker
+test-docker: docker ## The README's ten lines, the tests and the demo in those images (ONLY="image test demo")
+	@scripts/test-docker.sh $(ONLY)
 
 .PHONY: base-images
 base-images: ## Build the base images of the Dockerfiles where no registry can be reached

@@ -124,7 +124,7 @@ final class OperationsTest extends DatabaseTestCase
         }
         $promtool = getenv('PROMTOOL') ?: trim((string) shell_exec('command -v promtool'));
         if ($promtool === '') {
-            self::markTestSkipped('promtool (Debian: prometheus) is not here, 96 MB: the rules were read as YAML, not run. PROMTOOL=/path runs them.');
+            self::markTestSkipped('promtool (Debian: prometheus) is not here: the rules were read as YAML, not run. PROMTOOL=/path runs them.');
         }
         $tested = self::said(escapeshellarg($promtool) . ' test rules ' . self::DIRECTORY . '/prometheus-rules-test.yml');
         self::assertStringContainsString('SUCCESS', implode("\n", $tested));

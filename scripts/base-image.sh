@@ -60,7 +60,12 @@ debian() {
 rust() {
     local base sysroot
     base=$("$0" bookworm | tail -n 1)
-    sysroot=$(rustc --print sysroot) || fail "no Rust toolchain here: install it with rustup"
+    sysroot=$(rustc --print sysroot 2>/dev/null) || fail "no Rust toolchain here: install it with rustup"
+    # A distribution's lies among all its other programs, and its libraries are that distribution's.
+    case "$sysroot" in
+        /usr|/usr/local) fail "the rustc here is of $sysroot: only a toolchain that rustup installed can be copied" ;;
+    esac
+    [ -x "$sysroot/bin/cargo" ] && [ -d "$sysroot/lib" ] || fail "$sysroot has no cargo: install a whole toolchain with rustup"
     tree=$(mktemp -d "${TMPDIR:-/tmp}/write-buffer-rust.XXXXXX")
     say "copying $(rustc --version) into $image"
     tar -C "$sysroot" --exclude=share --exclude='*/rustlib/src' -cf "$tree/toolchain.tar" bin lib

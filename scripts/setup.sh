@@ -2,15 +2,16 @@
 # Installs, by package name, what is missing on Debian or Ubuntu. Asks dpkg first, so a
 # second run costs next to nothing and prints nothing.
 #
-#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image deb matrix  (default: build)
+#   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image package deb matrix  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
 #   test    PHPUnit, php-fpm, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind,
-#           Supervisor
+#           Supervisor, Prometheus (for promtool)
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
 #   bench   what is measured beside, and matplotlib
 #   image   what scripts/base-image.sh needs
+#   package what packs the extension and runs the README's ten lines with it
 #   deb     what makes and checks Debian packages
 #   matrix  what builds PHP from source, and valgrind
 #
@@ -29,16 +30,17 @@ packages_of() {
         build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
         test) echo php-cli php-fpm php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core \
-                   redis-server php-redis valgrind supervisor php-symfony-yaml ;;
+                   redis-server php-redis valgrind supervisor php-symfony-yaml prometheus ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
         lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
         bench) echo php-cli php-dev php-mysql php-mbstring php-xml php-bcmath php-laravel-framework \
                     redis-server php-redis php-rdkafka python3-matplotlib python3-pip unzip ;;
         image) echo debootstrap debian-archive-keyring ;;
+        package) echo php-cli php-sqlite3 binutils ;;
         deb) echo dpkg-dev lintian help2man ;;
         matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev valgrind ;;
-        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, deb, matrix)" ;;
+        *) fail "unknown group '$1' (build, test, demo, lint, bench, image, package, deb, matrix)" ;;
     esac
 }
 
@@ -49,9 +51,21 @@ check_rust() {
     fi
 }
 
+# Whether the `php` here loads an extension, wherever it is from.
+loads() {
+    [ -n "${modules:-}" ] || modules=$(php -m 2>/dev/null) || true
+    grep -qixF "$1" <<< "${modules:-}"
+}
+
 # What stands in for a package that dpkg does not know: a tool installed another way.
 provided_otherwise() {
     case "$1" in
+        php*-mysql) loads pdo_mysql ;;
+        php*-sqlite3) loads pdo_sqlite ;;
+        php*-mbstring|php*-bcmath|php*-redis|php*-rdkafka) loads "${1##*-}" ;;
+        php*-xml) loads dom ;;
+        php-symfony-yaml) [ -d vendor/symfony/yaml ] ;;
+        prometheus) command -v promtool >/dev/null ;;
         composer) command -v composer >/dev/null || [ -x vendor/bin/composer ] ;;
         phpunit) command -v phpunit >/dev/null || [ -x vendor/bin/phpunit ] ;;
         php-codesniffer) command -v phpcs >/dev/null || [ -x vendor/bin/phpcs ] ;;
@@ -65,16 +79,17 @@ provided_otherwise() {
     esac
 }
 
-has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]; }
+# Whether the lists have it; what is installed is no answer where they are empty.
+is_listed() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
-# Redis or php-fpm, without which their tests say so and are skipped.
+# Redis, php-fpm or Laravel, without which their tests say so and are skipped.
 is_dispensable() {
     case "$1" in
-        php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|valgrind|supervisor|php-symfony-yaml) ;;
+        php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|valgrind|supervisor|php-symfony-yaml|prometheus|php-laravel-framework) ;;
         *) return 1 ;;
     esac
-    has_candidate php-cli && ! has_candidate "$1"
+    is_listed php-cli && ! is_listed "$1"
 }
 
 missing() {

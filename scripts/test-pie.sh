@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds and installs the extension the way PIE does, from what a release's archive holds:
 # `git archive` without a repository, then, in the build path that composer.json names, phpize,
-# ./configure, make and make install. The installed file has to load and to run the ten lines.
+# ./configure, make and make install, the last as an account that has no Rust. The installed file has
+# to load and to run the ten lines.
 #
 #   scripts/test-pie.sh [REVISION]     default: what is committed
 #
@@ -32,7 +33,9 @@ step ./configure --with-php-config="$php_config"
 step make -j2
 # PIE takes this file, and hands it on by make install.
 [ -f "modules/$name.so" ] || fail "make left no modules/$name.so"
-step make install INSTALL_ROOT="$work/root"
+# As by sudo, for an account without Rust: nothing is built now.
+step env -i PATH=/usr/bin:/bin HOME=/nonexistent make install INSTALL_ROOT="$work/root"
+! grep -E 'cargo|rustup' "$work/log" || fail "make install built once more"
 installed=$work/root$("$php_config" --extension-dir)/$name.so
 [ -f "$installed" ] || fail "$installed is not there"
 awk '/^### In ten lines/ { here = 1 } inside && /^```/ { exit } inside; here && /^```php/ { inside = 1 }' \
