@@ -6,6 +6,7 @@ namespace WriteBuffer\Tests\Lifecycle;
 
 use PHPUnit\Framework\Attributes\DataProvider;
 use WriteBuffer\Tests\Support\CrashScenario;
+use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\DatabaseTestCase;
 use WriteBuffer\Tests\Support\FastCgiRequest;
 use WriteBuffer\Tests\Support\PhpFpm;
@@ -137,6 +138,54 @@ final class FpmTest extends DatabaseTestCase
         $this->eventually(static fn (): bool => count(CrashScenario::trades()) === 20, 'each child has drained');
         $fpm->stop();
         self::assertQuiet($fpm);
+    }
+
+    /** @return iterable<string, array{array<string, string|int>, int}> settings, and how many children stay idle */
+    public static function managers(): iterable
+    {
+        yield 'dynamic' => [['pm' => 'dynamic', 'pm.max_children' => 4, 'pm.start_servers' => 1, 'pm.min_spare_servers' => 1, 'pm.max_spare_servers' => 1], 1];
+        yield 'ondemand' => [['pm' => 'ondemand', 'pm.max_children' => 4, 'pm.process_idle_timeout' => '1s'], 0];
+    }
+
+    /**
+     * Also where FPM, told to end, waits for nobody.
+     *
+     * @dataProvider managers
+     * @param array<string, string|int> $pool
+     */
+    #[DataProvider('managers')]
+    public function testAChildThatIsIdleTooLongDrains(array $pool, int $idle): void
+    {
+        $fpm = new PhpFpm(['www' => $pool], ['process_control_timeout' => 0]);
+        $added = self::untilIdle($fpm, $fpm->script('add', self::ADD . 'usleep(600_000);'), $idle);
+        $gone = array_diff($added, $fpm->children());
+        self::assertNotSame([], $gone, $fpm->output());
+        $this->eventually(static fn (): bool => array_diff(array_keys($gone), CrashScenario::trades()) === [], 'who is gone has drained');
+        self::assertQuiet($fpm);
+        $fpm->stop();
+    }
+
+    /**
+     * @dataProvider managers
+     * @param array<string, string|int> $pool
+     */
+    #[DataProvider('managers')]
+    public function testWhatAnIdleChildCannotDrainIsTakenOverOnce(array $pool, int $idle): void
+    {
+        $fpm = new PhpFpm(['www' => $pool], [], [], ['DIRECTORY' => $this->journal]);
+        $script = $fpm->script('add', '$options["drain_timeout_ms"] = 300;' . self::ADD . 'usleep(600_000);');
+        $lock = Database::blockWrites('order_transactions');
+        $added = self::untilIdle($fpm, $script, $idle);
+        self::assertSame([], CrashScenario::trades(), $fpm->output());
+        self::assertStringContainsString('they are in the journal', $fpm->output());
+        $lock->exec('ROLLBACK');
+        // Whoever comes takes them over; what is not yet written then, it writes at its end.
+        $fpm->get($script);
+        $fpm->stop();
+        $this->recover($script);
+        self::assertSame(array_keys($added), CrashScenario::trades(), $fpm->output());
+        self::assertSame([], glob("$this->journal/fpm/*"), $fpm->output());
+        self::assertSame([], $fpm->cores());
     }
 
     /** @return iterable<string, array{callable(PhpFpm): void, 1?: array<string, string|int>, 2?: string}> */
@@ -283,6 +332,26 @@ final class FpmTest extends DatabaseTestCase
         foreach ($all as $request) {
             self::assertTrue($request->wait()->isComplete(), $fpm->output());
         }
+    }
+
+    /**
+     * More requests than one child serves, each of which adds one trade, and then none until the
+     * children that are not needed have been ended.
+     *
+     * @return array<int, int> process by trade
+     */
+    private static function untilIdle(PhpFpm $fpm, string $script, int $idle): array
+    {
+        $requests = [];
+        for ($match = 1; $match <= 8; $match++) {
+            $requests[$match] = new FastCgiRequest($fpm->socket('www'), $script, ['first' => $match]);
+        }
+        $added = array_map(static fn (FastCgiRequest $request): int => (int) $request->wait()->body(), $requests);
+        self::assertGreaterThan(1, count(array_unique($added)), $fpm->output());
+        for ($deadline = hrtime(true) + 30e9; count($fpm->children()) > $idle; usleep(20_000)) {
+            self::assertLessThan($deadline, hrtime(true), $fpm->output());
+        }
+        return $added;
     }
 
     /** What a process does that opens the buffer when php-fpm is gone. */
