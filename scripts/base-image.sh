@@ -59,8 +59,11 @@ debian() {
 # What rustc and cargo need to build, at the places of a system's own programs.
 rust() {
     local base sysroot
-    base=$("$0" bookworm | tail -n 1)
     sysroot=$(rustc --print sysroot) || fail "no Rust toolchain here: install it with rustup"
+    # A toolchain of rustup has a directory of its own; a distribution's is spread among everything else there.
+    [[ $sysroot != /usr && $sysroot != /usr/local ]] \
+        || fail "Rust is in $sysroot with all that is there, and cannot be copied alone: install it with rustup"
+    base=$("$0" bookworm | tail -n 1)
     tree=$(mktemp -d "${TMPDIR:-/tmp}/write-buffer-rust.XXXXXX")
     say "copying $(rustc --version) into $image"
     tar -C "$sysroot" --exclude=share --exclude='*/rustlib/src' -cf "$tree/toolchain.tar" bin lib
