@@ -157,7 +157,7 @@ final class FpmTest extends DatabaseTestCase
     public function testAChildThatIsIdleTooLongDrains(array $pool, int $idle): void
     {
         $fpm = new PhpFpm(['www' => $pool], ['process_control_timeout' => 0]);
-        $added = self::untilIdle($fpm, $fpm->script('add', self::ADD . 'usleep(600_000);'), $idle);
+        $added = $this->untilIdle($fpm, self::ADD, $idle);
         $gone = array_diff($added, $fpm->children());
         self::assertNotSame([], $gone, $fpm->output());
         $this->eventually(static fn (): bool => array_diff(array_keys($gone), CrashScenario::trades()) === [], 'who is gone has drained');
@@ -173,16 +173,16 @@ final class FpmTest extends DatabaseTestCase
     public function testWhatAnIdleChildCannotDrainIsTakenOverOnce(array $pool, int $idle): void
     {
         $fpm = new PhpFpm(['www' => $pool], [], [], ['DIRECTORY' => $this->journal]);
-        $script = $fpm->script('add', '$options["drain_timeout_ms"] = 300;' . self::ADD . 'usleep(600_000);');
         $lock = Database::blockWrites('order_transactions');
-        $added = self::untilIdle($fpm, $script, $idle);
+        $added = $this->untilIdle($fpm, '$options["drain_timeout_ms"] = 300;' . self::ADD, $idle);
         self::assertSame([], CrashScenario::trades(), $fpm->output());
         self::assertStringContainsString('they are in the journal', $fpm->output());
         $lock->exec('ROLLBACK');
         // Whoever comes takes them over; what is not yet written then, it writes at its end.
-        $fpm->get($script);
+        $next = $fpm->script('next', self::ADD);
+        $fpm->get($next);
         $fpm->stop();
-        $this->recover($script);
+        $this->recover($next);
         self::assertSame(array_keys($added), CrashScenario::trades(), $fpm->output());
         self::assertSame([], glob("$this->journal/fpm/*"), $fpm->output());
         self::assertSame([], $fpm->cores());
@@ -335,22 +335,24 @@ final class FpmTest extends DatabaseTestCase
     }
 
     /**
-     * More requests than one child serves, each of which adds one trade, and then none until the
-     * children that are not needed have been ended.
+     * Two requests at once, each of which adds one trade, and then none until the children that
+     * are not needed have been ended.
      *
      * @return array<int, int> process by trade
      */
-    private static function untilIdle(PhpFpm $fpm, string $script, int $idle): array
+    private function untilIdle(PhpFpm $fpm, string $code, int $idle): array
     {
-        $requests = [];
-        for ($match = 1; $match <= 8; $match++) {
-            $requests[$match] = new FastCgiRequest($fpm->socket('www'), $script, ['first' => $match]);
-        }
-        $added = array_map(static fn (FastCgiRequest $request): int => (int) $request->wait()->body(), $requests);
-        self::assertGreaterThan(1, count(array_unique($added)), $fpm->output());
-        for ($deadline = hrtime(true) + 30e9; count($fpm->children()) > $idle; usleep(20_000)) {
-            self::assertLessThan($deadline, hrtime(true), $fpm->output());
-        }
+        // The first one keeps its child busy, so that the second needs another: it would wait for
+        // the first child if that were not known to be busy when it comes.
+        $script = $fpm->script('add', $code . 'if ($first === 1) { touch("began"); while (!file_exists("go")) { usleep(2_000); clearstatcache(); } }');
+        $first = new FastCgiRequest($fpm->socket('www'), $script, ['first' => 1]);
+        $this->eventually(static fn (): bool => file_exists("$fpm->directory/began"), 'the first request is served');
+        $second = $fpm->get($script, ['first' => 2]);
+        touch("$fpm->directory/go");
+        $added = [1 => (int) $first->wait()->body(), 2 => (int) $second->body()];
+        self::assertNotSame($added[1], $added[2], $fpm->output());
+        self::assertGreaterThan(0, min($added), $fpm->output());
+        $this->eventually(static fn (): bool => count($fpm->children()) === $idle, 'idle children are ended', 30);
         return $added;
     }
 
