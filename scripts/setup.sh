@@ -37,7 +37,8 @@ packages_of() {
                     redis-server php-redis php-rdkafka python3-matplotlib python3-pip unzip ;;
         image) echo debootstrap debian-archive-keyring ;;
         deb) echo dpkg-dev lintian help2man ;;
-        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev valgrind ;;
+        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev \
+                     zlib1g-dev valgrind ;;
         *) fail "unknown group '$1' (build, test, demo, lint, bench, image, deb, matrix)" ;;
     esac
 }

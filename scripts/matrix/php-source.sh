@@ -12,7 +12,8 @@ options=(
     --enable-mysqlnd --enable-pdo --with-pdo-mysql=mysqlnd --with-pdo-sqlite --with-sqlite3 --enable-mbstring
     --disable-mbregex --with-libxml --enable-dom --enable-xml --enable-simplexml --enable-xmlreader
     --enable-xmlwriter --enable-tokenizer --enable-bcmath --enable-pcntl --enable-posix --enable-phar
-    --enable-ctype --enable-filter --enable-session --enable-fileinfo --with-openssl --with-iconv --enable-intl "$@"
+    --enable-ctype --enable-filter --enable-session --enable-fileinfo --with-openssl --with-iconv --enable-intl
+    --with-zlib "$@"
 )
 package=php$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
 stamp="$package ${options[*]}"
