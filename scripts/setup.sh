@@ -39,7 +39,8 @@ packages_of() {
         image) echo debootstrap debian-archive-keyring ;;
         package) echo php-cli php-sqlite3 binutils ;;
         deb) echo dpkg-dev lintian help2man ;;
-        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev valgrind ;;
+        matrix) echo build-essential dpkg-dev xz-utils pkg-config libxml2-dev libssl-dev libsqlite3-dev libicu-dev \
+                     zlib1g-dev valgrind ;;
         *) fail "unknown group '$1' (build, test, demo, lint, bench, image, package, deb, matrix)" ;;
     esac
 }

@@ -192,10 +192,16 @@ native_start() {
         arguments+=(--log-bin=binlog --server-id=1 --sync-binlog=1)
     fi
     [ ! -e "$dir/accounts.sql" ] || arguments+=(--init-file="$dir/accounts.sql")
-    # It must outlive this shell and hold none of its files open: whoever called may wait
-    # for the end of a pipe.
-    setsid "$(program)" --no-defaults "${arguments[@]}" \
-        </dev/null >> "$dir/log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+    # It must outlive this shell and hold none of its files open, nor its caller's: whoever called may
+    # wait for the end of a pipe, and php-fpm for the end of a connection that a test has closed.
+    (
+        local file
+        for file in /proc/self/fd/*; do
+            file=${file##*/}
+            [ "$file" -le 2 ] || exec {file}>&-
+        done
+        exec setsid "$(program)" --no-defaults "${arguments[@]}"
+    ) </dev/null >> "$dir/log" 2>&1 &
     echo $! > "$dir/pid"
     disown
     # exec'd by setsid in a moment; before that its command line is not yet the server's.

@@ -19,8 +19,7 @@ final class BuiltInServerTest extends DatabaseTestCase
 {
     private CrashScenario $scenario;
     private string $address;
-    /** @var resource|null */
-    private $server;
+    private ?Subprocess $server = null;
 
     protected function setUp(): void
     {
@@ -36,7 +35,7 @@ final class BuiltInServerTest extends DatabaseTestCase
     protected function tearDown(): void
     {
         parent::tearDown();
-        if (isset($this->server)) {
+        if ($this->server?->isRunning()) {
             $this->end(SIGKILL);
         }
         $this->scenario->remove();
@@ -55,7 +54,8 @@ final class BuiltInServerTest extends DatabaseTestCase
     #[DataProvider('ends')]
     public function testEachGroupIsWrittenOnceWhateverEndsTheServer(int $signal, int $workers): void
     {
-        $this->start($workers);
+        $environment = $workers > 0 ? ['PHP_CLI_SERVER_WORKERS' => (string) $workers] : [];
+        [$this->server, $this->address] = Subprocess::server("{$this->scenario->directory}/web", $environment + $this->scenario->environment());
         $pids = [];
         for ($id = 1; $id <= 12; $id++) {
             $pids[] = $this->get("?id=$id");
@@ -71,20 +71,6 @@ final class BuiltInServerTest extends DatabaseTestCase
         self::assertSame([], $this->scenario->journals());
     }
 
-    private function start(int $workers): void
-    {
-        $socket = stream_socket_server('tcp://127.0.0.1:0') ?: throw new RuntimeException('No port.');
-        $this->address = (string) stream_socket_get_name($socket, false);
-        fclose($socket);
-        $web = "{$this->scenario->directory}/web";
-        $files = [['file', '/dev/null', 'r'], ['file', "$web/output", 'a'], ['file', "$web/output", 'a']];
-        $environment = $this->scenario->environment() + ($workers > 0 ? ['PHP_CLI_SERVER_WORKERS' => (string) $workers] : []) + getenv();
-        // In a group of its own, as a terminal has it: Ctrl+C reaches its workers, too.
-        $command = ['setsid', PHP_BINARY, ...Subprocess::arguments(), '-S', $this->address, '-t', $web];
-        $this->server = proc_open($command, $files, $pipes, $web, $environment) ?: throw new RuntimeException('No php -S.');
-        $this->eventually(fn (): bool => @stream_socket_client("tcp://$this->address") !== false, 'php -S answers');
-    }
-
     private function get(string $query): string
     {
         $answer = file_get_contents("http://$this->address/$query");
@@ -94,11 +80,10 @@ final class BuiltInServerTest extends DatabaseTestCase
 
     private function end(int $signal): void
     {
-        $pid = proc_get_status($this->server)['pid'];
+        $pid = $this->server->pid();
         $children = PhpFpm::childrenOf($pid);
         posix_kill(-$pid, $signal);
-        $this->eventually(static fn (): bool => array_filter([$pid, ...$children], PhpFpm::isAlive(...)) === [], 'php -S has ended');
-        proc_close($this->server);
-        $this->server = null;
+        $this->server->wait();
+        $this->eventually(static fn (): bool => array_filter($children, PhpFpm::isAlive(...)) === [], 'the workers have ended');
     }
 }

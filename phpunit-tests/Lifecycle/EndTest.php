@@ -8,6 +8,7 @@ use PHPUnit\Framework\Attributes\DataProvider;
 use WriteBuffer\Tests\Support\CrashScenario;
 use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\DatabaseTestCase;
+use WriteBuffer\Tests\Support\ServerControl;
 use WriteBuffer\Tests\Support\Subprocess;
 
 /**
@@ -16,6 +17,12 @@ use WriteBuffer\Tests\Support\Subprocess;
  */
 final class EndTest extends DatabaseTestCase
 {
+    /** Says when the end of the script begins, by the clock that the test reads, too. */
+    private const ENDS = 'fprintf(STDOUT, "ends at %d\\n", hrtime(true));';
+
+    /** What an end may take beyond drain_timeout_ms, on a machine that does other things as well. */
+    private const SLACK_SECONDS = 5.0;
+
     private CrashScenario $scenario;
 
     protected function setUp(): void
@@ -69,7 +76,8 @@ final class EndTest extends DatabaseTestCase
     public function testWithTheDatabaseAwayTheNextProcessWritesThem(string $end, ?int $status, ?int $signal = null): void
     {
         $open = '$b = WriteBuffer::open("crash", journal(["dsn" => "mysql://app:hunter2@127.0.0.1:1/spot", "drain_timeout_ms" => 100]));';
-        $child = $this->child($open . 'try { for ($i = 1; $i <= 20; $i++) group($b, $i); } catch (WriteBuffer\Exception\ConnectionException) {} $n = $i - 1; file_put_contents(getenv("DIRECTORY") . "/n", $n);' . $end);
+        $child = $this->child($open . 'try { for ($i = 1; $i <= 20; $i++) group($b, $i); } catch (WriteBuffer\Exception\ConnectionException) {} $n = $i - 1; file_put_contents(getenv("DIRECTORY") . "/n", $n);' . self::ENDS . $end);
+        self::assertEndedWithin(0.1, $child);
         self::assertSame([$status ?? -1, $signal], [$child->exitCode, $child->signal], $child->output());
         self::assertSame([], CrashScenario::written());
         $said = $child->stderr();
@@ -91,8 +99,9 @@ final class EndTest extends DatabaseTestCase
         $child = Subprocess::start(CrashScenario::script(
             '$b = WriteBuffer::open("crash", journal(["drain_timeout_ms" => 300, "retry_max_ms" => 50]));
             for ($i = 1; $i <= 20; $i++) group($b, $i);
-            usleep(150_000);' . $end
+            usleep(150_000);' . self::ENDS . $end
         ), $this->scenario->environment())->wait(20);
+        self::assertEndedWithin(0.3, $child);
         self::assertSame([$status ?? -1, $signal], [$child->exitCode, $child->signal], $child->output());
         self::assertSame([], CrashScenario::written());
         $lock->exec('ROLLBACK');
@@ -101,16 +110,56 @@ final class EndTest extends DatabaseTestCase
         self::assertSame([[], 0], [$this->scenario->journals(), $this->scenario::checkpoints()]);
     }
 
+    /** @return iterable<string, array{bool, string, int|null, 3?: int}> whether it has a connection, code, exit code, signal */
+    public static function endsBesideASilentServer(): iterable
+    {
+        foreach (['connected' => true, 'not connected' => false] as $state => $isConnected) {
+            foreach (['the end of the script', 'a fatal error', 'SIGTERM, trapped', 'SIGTERM'] as $end) {
+                yield "$state, $end" => [$isConnected, ...[...self::ends()][$end]];
+            }
+        }
+    }
+
+    /**
+     * The server does not even refuse. What it had taken in when it fell silent, it does when it wakes.
+     *
+     * @dataProvider endsBesideASilentServer
+     */
+    #[DataProvider('endsBesideASilentServer')]
+    public function testWithTheServerSilentTheEndIsBoundedAndEachGroupIsWrittenOnceLater(bool $isConnected, string $end, ?int $status, ?int $signal = null): void
+    {
+        $go = "{$this->scenario->directory}/go";
+        $child = Subprocess::start(CrashScenario::script(
+            '$b = WriteBuffer::open("crash", journal(["drain_timeout_ms" => 300, "retry_max_ms" => 50, "max_buffer_size" => 1]));'
+            . ($isConnected ? 'group($b, 1); $b->flush(10_000);' : '') . 'echo "ready\n";'
+            . 'while (!file_exists(getenv("GO"))) { usleep(1_000); clearstatcache(); }
+            for ($i = 2; $i <= 20; $i++) group($b, $i);
+            usleep(150_000);' . self::ENDS . $end
+        ), ['GO' => $go] + $this->scenario->environment())->waitFor('ready');
+        ServerControl::get()->silent(function () use ($child, $go, $status, $signal): void {
+            touch($go);
+            $child->wait(30);
+            self::assertEndedWithin(0.3, $child);
+            self::assertSame([$status ?? -1, $signal], [$child->exitCode, $child->signal], $child->output());
+            self::assertCount(1, $this->scenario->journals(), $child->output());
+        });
+        $this->scenario->recover();
+        self::assertSame($isConnected ? range(1, 20) : range(2, 20), CrashScenario::written(), $child->output());
+        self::assertSame([[], 0], [$this->scenario->journals(), $this->scenario::checkpoints()]);
+    }
+
     public function testManyBuffersWhoseDatabaseHangsEndTogether(): void
     {
         $lock = Database::blockWrites('spot_usd_accounts');
         $child = $this->child(<<<'PHP'
             for ($i = 1; $i <= 12; $i++) {
-                $b[$i] = new WriteBuffer(options: journal(['name' => 'crash', 'drain_timeout_ms' => 500, 'retry_max_ms' => 50]));
+                $b[$i] = new WriteBuffer(options: journal(['name' => 'crash', 'drain_timeout_ms' => 1_000, 'retry_max_ms' => 50]));
                 group($b[$i], $i);
             }
             usleep(200_000);
-            PHP, 20);
+            PHP . self::ENDS);
+        // One after the other they would take 12 s.
+        self::assertEndedWithin(1.0, $child);
         self::assertSame([0, null], [$child->exitCode, $child->signal], $child->output());
         $lock->exec('ROLLBACK');
         $this->scenario->recover();
@@ -149,6 +198,14 @@ final class EndTest extends DatabaseTestCase
         self::assertSame([0, "ready\n$printed"], [$child->exitCode, $child->stdout()], $child->output());
         $this->scenario->recover();
         self::assertSame([1, 2], CrashScenario::written(), $child->output());
+    }
+
+    /** Call it as soon as the process has ended. */
+    private static function assertEndedWithin(float $seconds, Subprocess $child): void
+    {
+        $now = hrtime(true);
+        self::assertSame(1, preg_match('/^ends at (\d+)$/m', $child->stdout(), $found), $child->output());
+        self::assertLessThan($seconds + self::SLACK_SECONDS, ($now - (int) $found[1]) / 1e9, $child->output());
     }
 
     private function child(string $code, float $seconds = 30.0): Subprocess

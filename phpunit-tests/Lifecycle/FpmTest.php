@@ -6,6 +6,7 @@ namespace WriteBuffer\Tests\Lifecycle;
 
 use PHPUnit\Framework\Attributes\DataProvider;
 use WriteBuffer\Tests\Support\CrashScenario;
+use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\DatabaseTestCase;
 use WriteBuffer\Tests\Support\FastCgiRequest;
 use WriteBuffer\Tests\Support\PhpFpm;
@@ -95,8 +96,8 @@ final class FpmTest extends DatabaseTestCase
             self::assertTrue($fpm->get($script, ['first' => $match])->isComplete(), $fpm->output());
         }
         $this->eventually(static fn (): bool => count(CrashScenario::trades()) === 20, 'the rows are written');
-        $status = (string) file_get_contents("/proc/{$fpm->children()[0]}/status");
-        self::assertMatchesRegularExpression('/^Threads:\s+[1-4]$/m', $status, 'threads end with their buffers');
+        $threads = static fn (): int => count(glob("/proc/{$fpm->children()[0]}/task/*") ?: []);
+        $this->eventually(static fn (): bool => $threads() <= 4, 'threads end with their buffers');
         $fpm->stop();
         self::assertQuiet($fpm);
     }
@@ -137,6 +138,54 @@ final class FpmTest extends DatabaseTestCase
         $this->eventually(static fn (): bool => count(CrashScenario::trades()) === 20, 'each child has drained');
         $fpm->stop();
         self::assertQuiet($fpm);
+    }
+
+    /** @return iterable<string, array{array<string, string|int>, int}> settings, and how many children stay idle */
+    public static function managers(): iterable
+    {
+        yield 'dynamic' => [['pm' => 'dynamic', 'pm.max_children' => 4, 'pm.start_servers' => 1, 'pm.min_spare_servers' => 1, 'pm.max_spare_servers' => 1], 1];
+        yield 'ondemand' => [['pm' => 'ondemand', 'pm.max_children' => 4, 'pm.process_idle_timeout' => '1s'], 0];
+    }
+
+    /**
+     * Also where FPM, told to end, waits for nobody.
+     *
+     * @dataProvider managers
+     * @param array<string, string|int> $pool
+     */
+    #[DataProvider('managers')]
+    public function testAChildThatIsIdleTooLongDrains(array $pool, int $idle): void
+    {
+        $fpm = new PhpFpm(['www' => $pool], ['process_control_timeout' => 0]);
+        $added = $this->untilIdle($fpm, self::ADD, $idle);
+        $gone = array_diff($added, $fpm->children());
+        self::assertNotSame([], $gone, $fpm->output());
+        $this->eventually(static fn (): bool => array_diff(array_keys($gone), CrashScenario::trades()) === [], 'who is gone has drained');
+        self::assertQuiet($fpm);
+        $fpm->stop();
+    }
+
+    /**
+     * @dataProvider managers
+     * @param array<string, string|int> $pool
+     */
+    #[DataProvider('managers')]
+    public function testWhatAnIdleChildCannotDrainIsTakenOverOnce(array $pool, int $idle): void
+    {
+        $fpm = new PhpFpm(['www' => $pool], [], [], ['DIRECTORY' => $this->journal]);
+        $lock = Database::blockWrites('order_transactions');
+        $added = $this->untilIdle($fpm, '$options["drain_timeout_ms"] = 300;' . self::ADD, $idle);
+        self::assertSame([], CrashScenario::trades(), $fpm->output());
+        self::assertStringContainsString('they are in the journal', $fpm->output());
+        $lock->exec('ROLLBACK');
+        // Whoever comes takes them over; what is not yet written then, it writes at its end.
+        $next = $fpm->script('next', self::ADD);
+        $fpm->get($next);
+        $fpm->stop();
+        $this->recover($next);
+        self::assertSame(array_keys($added), CrashScenario::trades(), $fpm->output());
+        self::assertSame([], glob("$this->journal/fpm/*"), $fpm->output());
+        self::assertSame([], $fpm->cores());
     }
 
     /** @return iterable<string, array{callable(PhpFpm): void, 1?: array<string, string|int>, 2?: string}> */
@@ -283,6 +332,28 @@ final class FpmTest extends DatabaseTestCase
         foreach ($all as $request) {
             self::assertTrue($request->wait()->isComplete(), $fpm->output());
         }
+    }
+
+    /**
+     * Two requests at once, each of which adds one trade, and then none until the children that
+     * are not needed have been ended.
+     *
+     * @return array<int, int> process by trade
+     */
+    private function untilIdle(PhpFpm $fpm, string $code, int $idle): array
+    {
+        // The first one keeps its child busy, so that the second needs another: it would wait for
+        // the first child if that were not known to be busy when it comes.
+        $script = $fpm->script('add', $code . 'if ($first === 1) { touch("began"); while (!file_exists("go")) { usleep(2_000); clearstatcache(); } }');
+        $first = new FastCgiRequest($fpm->socket('www'), $script, ['first' => 1]);
+        $this->eventually(static fn (): bool => file_exists("$fpm->directory/began"), 'the first request is served');
+        $second = $fpm->get($script, ['first' => 2]);
+        touch("$fpm->directory/go");
+        $added = [1 => (int) $first->wait()->body(), 2 => (int) $second->body()];
+        self::assertNotSame($added[1], $added[2], $fpm->output());
+        self::assertGreaterThan(0, min($added), $fpm->output());
+        $this->eventually(static fn (): bool => count($fpm->children()) === $idle, 'idle children are ended', 30);
+        return $added;
     }
 
     /** What a process does that opens the buffer when php-fpm is gone. */

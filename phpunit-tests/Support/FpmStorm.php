@@ -9,10 +9,12 @@ use RuntimeException;
 /**
  * Many php-fpm children under load, reloaded every few seconds, beside a database that goes
  * away twice. Each request is one atomic group of CrashScenario, and accepted when its script
- * has noted it after commit() returned; some then exit, fail, flush or die of the time limit.
+ * has noted it after commit() returned; some then exit, fail, flush or die of the memory limit.
  */
 final class FpmStorm
 {
+    private const RESTARTS = 2;
+
     private const REQUEST = <<<'PHP'
         $id = (int) $_GET['id'];
         $buffer = WriteBuffer::open('crash', journal(['drain_timeout_ms' => 5_000]));
@@ -63,7 +65,7 @@ final class FpmStorm
      */
     public function run(): array
     {
-        [$start, $reloads, $away] = [hrtime(true), 0, [$this->seconds / 3, $this->seconds * 2 / 3]];
+        [$start, $reloads, $restarts] = [hrtime(true), 0, 0];
         $server = ServerControl::get();
         while (($time = (hrtime(true) - $start) / 1e9) < $this->seconds) {
             // The master reads no second signal while it waits for children: its own pace.
@@ -71,14 +73,14 @@ final class FpmStorm
                 $reloads++;
                 $this->fpm->signal(SIGUSR2);
             }
-            if ($away !== [] && $time > $away[0]) {
-                array_shift($away);
+            if ($restarts < self::RESTARTS && $time > ($restarts + 1) * $this->seconds / (self::RESTARTS + 1)) {
+                $restarts++;
                 $server->restartBeside();
-                $this->counts['restarts']++;
             }
             $this->load(true);
         }
         $server->awaitRestart();
+        $this->counts['restarts'] = $server->restarts();
         for ($deadline = hrtime(true) + 60e9; $this->requests !== [] && hrtime(true) < $deadline;) {
             $this->load(false);
         }
@@ -96,7 +98,12 @@ final class FpmStorm
         Database::forget();
         $last = $this->scenario->recover();
         $this->audit();
-        $this->wrong === [] ? $this->scenario->remove() : $this->wrong[] = "kept: {$this->scenario->directory}\n{$this->fpm->output()}\n$last";
+        if ($this->wrong === []) {
+            $this->scenario->remove();
+        } else {
+            file_put_contents("{$this->scenario->directory}/said", $this->fpm->output() . $last);
+            $this->wrong[] = "kept, with what was said: {$this->scenario->directory}";
+        }
         return ['wrong' => $this->wrong, 'figures' => $this->counts + ['slowest request, s' => round($this->slowest, 2)]];
     }
 
@@ -135,6 +142,12 @@ final class FpmStorm
             $is && $this->wrong[] = $what;
         };
         $missing = array_diff($accepted, $written);
+        // Without these it would have been a storm of nothing. A signal that comes while the master waits for
+        // children to drain, which takes its time while the database is away, is no reload of its own.
+        $expected = $this->seconds / 10;
+        $fault($this->counts['reloads'] < $expected, "{$this->counts['reloads']} reloads, not $expected at least");
+        $fault($this->counts['restarts'] !== self::RESTARTS, "{$this->counts['restarts']} restarts, not " . self::RESTARTS);
+        $fault($this->counts['without an answer'] > 0, "{$this->counts['without an answer']} requests ended without an answer");
         $fault($accepted === [], 'nothing was accepted');
         $fault(count($accepted) !== count(array_unique($accepted)), 'a group was accepted twice');
         $fault($missing !== [], count($missing) . ' accepted groups are missing, the first is ' . reset($missing));

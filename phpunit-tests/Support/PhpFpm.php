@@ -132,7 +132,7 @@ final class PhpFpm
         $this->awaitReady($ready + 1, $seconds);
     }
 
-    /** Ends by SIGQUIT, gracefully, or SIGTERM, at once. */
+    /** Ends by SIGQUIT, gracefully, or SIGTERM, at once; refuses what its children left unfreed. */
     public function stop(int $signal = SIGQUIT, float $seconds = 60.0): void
     {
         $this->signal($signal);
@@ -143,6 +143,7 @@ final class PhpFpm
             }
             usleep(5_000);
         }
+        Subprocess::refuseLeaks($this->output());
     }
 
     /** What it and its children said. */

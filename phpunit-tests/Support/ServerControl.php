@@ -16,6 +16,7 @@ final class ServerControl
     /** @var resource|null a restart under way */
     private $restart;
     private ?PDO $lock = null;
+    private int $restarts = 0;
 
     private function __construct(private readonly string $command)
     {
@@ -43,6 +44,23 @@ final class ServerControl
         }
     }
 
+    /** Does something while the server accepts connections and says nothing more. */
+    public function silent(callable $act): void
+    {
+        if ($this->command === '') {
+            $lock = Database::blockWrites('spot_usd_accounts');
+            $act();
+            $lock->exec('ROLLBACK');
+            return;
+        }
+        $this->run('pause');
+        try {
+            $act();
+        } finally {
+            $this->run('resume');
+        }
+    }
+
     /** Ends the server in the middle of whatever it does, and starts it again. */
     public function crash(): void
     {
@@ -61,6 +79,7 @@ final class ServerControl
         Database::forget();
         if ($this->command === '') {
             Database::isSqlite() ? $this->lock = Database::blockWrites('spot_usd_accounts') : $this->killConnections();
+            $this->restarts++;
             return;
         }
         $files = [['file', '/dev/null', 'r'], ['file', '/dev/null', 'w'], ['file', '/dev/null', 'w']];
@@ -76,7 +95,14 @@ final class ServerControl
             $status = proc_close($this->restart);
             $this->restart = null;
             $status === 0 || throw new RuntimeException("$this->command restart: exit $status");
+            $this->restarts++;
         }
+    }
+
+    /** How often the server restarted and came back, of what restartBeside() was asked for. */
+    public function restarts(): int
+    {
+        return $this->restarts;
     }
 
     private function killConnections(): void

@@ -94,6 +94,28 @@ final class Subprocess
     }
 
     /**
+     * Starts PHP's own server and waits until it answers. It has a process group of its own, as at
+     * a terminal, where Ctrl+C reaches its workers, too.
+     *
+     * @param array<string, string> $environment
+     * @return array{self, string} and its address
+     */
+    public static function server(string $root, array $environment = []): array
+    {
+        $socket = stream_socket_server('tcp://127.0.0.1:0') ?: throw new RuntimeException('No port.');
+        $address = (string) stream_socket_get_name($socket, false);
+        fclose($socket);
+        $server = new self(['setsid', PHP_BINARY, ...self::arguments(), '-S', $address, '-t', $root], $environment);
+        $answers = static fn (): bool => @stream_socket_client("tcp://$address") !== false;
+        return [$server->until(static fn (): bool => $answers() || !$server->isRunning(), 30.0, 'did not answer'), $address];
+    }
+
+    public function pid(): int
+    {
+        return proc_get_status($this->process)['pid'];
+    }
+
+    /**
      * How a child loads what this process has loaded.
      *
      * @return list<string>

@@ -90,8 +90,10 @@ extension() {
     prepare "the extension" "${CARGO:-cargo}" build --lib --locked
     WRITE_BUFFER_EXTENSION=$matrix/$row.so
     cp -f "${CARGO_TARGET_DIR:-target}/debug/libwrite_buffer.so" "$WRITE_BUFFER_EXTENSION"
+    prepare "the command-line tool" "${CARGO:-cargo}" build --locked --no-default-features --features cli --bin write-buffer
     WRITE_BUFFER_TOOL=$(dirname "$matrix")/debug/write-buffer
-    export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL
+    PHP_FPM=$1/sbin/php-fpm
+    export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL PHP_FPM
 }
 
 : > "$log"

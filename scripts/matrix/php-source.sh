@@ -8,11 +8,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 directory=${1:?a directory}
 shift
 options=(
-    --disable-all --disable-cgi --disable-phpdbg --enable-cli --enable-mysqlnd --enable-pdo --with-pdo-mysql=mysqlnd
-    --with-pdo-sqlite --with-sqlite3 --enable-mbstring --disable-mbregex --with-libxml --enable-dom --enable-xml
-    --enable-simplexml --enable-xmlreader --enable-xmlwriter --enable-tokenizer --enable-bcmath --enable-pcntl
-    --enable-posix --enable-phar --enable-ctype --enable-filter --enable-session --enable-fileinfo --with-openssl
-    --with-iconv --enable-intl "$@"
+    --disable-all --disable-cgi --disable-phpdbg --enable-cli --enable-fpm --enable-opcache --disable-opcache-jit
+    --enable-mysqlnd --enable-pdo --with-pdo-mysql=mysqlnd --with-pdo-sqlite --with-sqlite3 --enable-mbstring
+    --disable-mbregex --with-libxml --enable-dom --enable-xml --enable-simplexml --enable-xmlreader
+    --enable-xmlwriter --enable-tokenizer --enable-bcmath --enable-pcntl --enable-posix --enable-phar
+    --enable-ctype --enable-filter --enable-session --enable-fileinfo --with-openssl --with-iconv --enable-intl
+    --with-zlib "$@"
 )
 package=php$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
 stamp="$package ${options[*]}"

@@ -7,9 +7,14 @@
 image=write-buffer/sid
 if [ "${1:-}" != inside ]; then
     docker info > /dev/null 2>&1 || { record "a container" 0 1 0 0 "no Docker engine answers"; exit 1; }
+    home=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
+    # Programs of the distribution would be linked with its own libraries, which sid has others of.
+    [ -x "$home/bin/cargo" ] && [ -d "$rustup/toolchains" ] || {
+        record "Rust" 0 1 0 0 "the container borrows this machine's Rust, which must be rustup's: no $home/bin/cargo with $rustup/toolchains (CARGO_HOME, RUSTUP_HOME)"
+        exit 1
+    }
     prepare "the image of sid" scripts/matrix/sid-image.sh
     prepare "the crates" "${CARGO:-cargo}" fetch --locked
-    home=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
     # What was built here for the tests is not built again; but a place of its own, for a program
     # that is linked there need not run here.
     [ -e "$matrix/sid" ] || { mkdir "$matrix/sid" && cp -a "$(dirname "$matrix")/debug" "$matrix/sid/"; } 2> /dev/null || true
@@ -27,7 +32,9 @@ export CARGO_TARGET_DIR=$matrix/sid CARGO_NET_OFFLINE=true
 # Laravel's caches and logs, and what is built, are whose the repository is.
 trap 'chown -R --reference=. "$matrix" examples' EXIT
 prepare "the extension for PHP $(php-config --version)" cargo build --lib --locked
+# Which features it has changes with what was asked for last.
+cp -f "$CARGO_TARGET_DIR/debug/libwrite_buffer.so" "$matrix/sid.so"
 prepare "the command-line tool" cargo build --locked --no-default-features --features cli --bin write-buffer
-export WRITE_BUFFER_EXTENSION=$CARGO_TARGET_DIR/debug/libwrite_buffer.so WRITE_BUFFER_TOOL=$CARGO_TARGET_DIR/debug/write-buffer
+export WRITE_BUFFER_EXTENSION=$matrix/sid.so WRITE_BUFFER_TOOL=$CARGO_TARGET_DIR/debug/write-buffer
 everywhere php mysql sqlite
 exit "$status"
