@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 export COMPOSER_HOME=$work/composer COMPOSER_ALLOW_SUPERUSER=1 COMPOSER_NO_INTERACTION=1
 
 mkdir "$work/project"
-printf '{ "repositories": [{ "packagist.org": false }' > "$work/project/composer.json"
+printf '{ "repositories": [{ "packagist": false }' > "$work/project/composer.json"
 for directory in laravel php-stubs; do
     git init --quiet --bare "$work/$directory"
     scripts/split.sh "$directory" "$work/$directory" 0.0.1
