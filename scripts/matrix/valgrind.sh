@@ -26,9 +26,12 @@ finds() {
 }
 check "valgrind sees what is left unfreed" finds
 
-# inside DATABASE CLASSES: tests of what happens in one process, which is PHPUnit's.
+# inside DATABASE CLASSES: tests of what happens in one process, which is PHPUnit's. Without TLS, whose
+# library is assembler for the most part: valgrind takes what that has computed for never written.
 inside() {
+    # shellcheck disable=SC2016 # of the inner shell
     suite "reads, writes and leaks of one process, $1" scripts/with-server.sh --strict "$1" -- \
+        bash -c '[[ $WRITE_BUFFER_TEST_DSN != mysql:* ]] || WRITE_BUFFER_TEST_DSN+="?ssl-mode=disabled"; exec "$@"' inside \
         "${under[@]}" "${leaks[@]}" "${php[@]}" --filter "/Tests.($2)Test::(?!.*memory limit)/"
 }
 inside sqlite 'Api|BadInput|Callback|Find|Flush|Merge|OriginBehaviour|Quarantine|Stats|TableModes|Transaction|ValueTypes'
@@ -53,11 +56,14 @@ runs_slowly() {
         exit($code);')
 }
 check "tests start their processes under valgrind" runs_slowly
-beside sqlite '/Tests.(?!LifecycleTest::.*a fatal error)(Lifecycle|Callback|Journal|Lifecycle.End|Lifecycle.Fork)Test::(?!.*(memory limit|want of memory|DatabaseThere|ServerSilent))/'
+killed='DatabaseIsAway|ASyncedJournal|KilledWriters|ARecoveryThatIsKilled|ManyProcesses|AnotherDatabase'
+beside sqlite "/Tests.(?!LifecycleTest::.*a fatal error)(Lifecycle|Callback|Journal|Lifecycle.End|Lifecycle.Fork)Test::(?!.*(memory limit|want of memory|DatabaseThere|ServerSilent|$killed))/"
 record "left out" 0 0 0 0 \
     "Laravel, the exchange: nothing of the extension runs there that does not in the above" \
+    "TLS: its library's assembler is not for valgrind to judge" \
     "php-fpm, php -S, restarts of the server: bounded in time; they are in the debug row" \
     "ends with the database there: as LifecycleTest and JournalTest; with a silent server: on SQLite, as with one that hangs" \
+    "processes killed by the clock: they would be before they did anything; make crash-test kills them elsewhere" \
     "the memory limit: PHP knows none without Zend's allocator"
 clean() { ! cat "$reports"/* | grep .; }
 check "valgrind found nothing" clean
