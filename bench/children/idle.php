@@ -31,7 +31,7 @@ $buffer->addBalanceUpdate(1, 'usd', ['balance' => '1']);
 $first = (hrtime(true) - $begun) / 1e3;
 $buffer->flush();
 // Until the writer's helper thread has gone: what ends takes its count along.
-usleep(2_500_000);
+usleep(500_000);
 [$switchesBefore, $cpuBefore] = [$switches(), $cpu()];
 sleep($spec['seconds']);
 echo json_encode([

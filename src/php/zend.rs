@@ -305,9 +305,9 @@ pub fn copy_text(text: &ZendStr, room: &mut [u8; TEXT_ROOM]) {
     let to = room.as_mut_ptr().cast::<MaybeUninit<u64>>();
     let copy = |word: usize| {
         // SAFETY: `word` is `len / 8` at most, so that it begins within the text or at the zero
-        // behind it. `val` lies 24 bytes behind the start of what Zend's allocator aligned to 8,
-        // so the word is an aligned one, in memory that zend_string_alloc rounds up to eight
-        // bytes. As `MaybeUninit` it may be padding.
+        // behind it. `val` lies 24 bytes behind the start of an allocation aligned to 8, and each
+        // of PHP's allocators (its own, malloc, opcache's) gives a multiple of 8 bytes: the word is
+        // an aligned one that the string's memory has whole. As `MaybeUninit` it may be padding.
         let bytes = unsafe { from.add(word).read_unaligned() };
         // SAFETY: `word` is `SHORT_BYTES_MAX / 8` at most, and `room` has one more. What of it
         // is not text is overwritten, or not read: the row ends before it.

@@ -31,8 +31,6 @@ use quarantine::Quarantine;
 
 /// Rows wake the worker at most this often.
 const WAKE_EVERY: Duration = Duration::from_millis(1);
-/// How long the helper thread waits for more to do.
-const HELPER_STAYS: Duration = Duration::from_secs(1);
 /// How long there must be nothing to do before memory goes back to the system.
 const IDLE_BEFORE_TRIM: Duration = Duration::from_millis(100);
 /// Bytes of the log that were written since, at least: one segment, so that a buffer that now and
@@ -71,8 +69,6 @@ pub fn start(buffer: &Arc<Buffer>, thread: &mut Option<JoinHandle<()>>) {
 fn run(buffer: &Arc<Buffer>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // The helper of `meanwhile`: nobody keeps a thread that has nothing to do.
-        .thread_keep_alive(HELPER_STAYS)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

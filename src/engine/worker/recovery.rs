@@ -137,6 +137,12 @@ impl<S: Sink> Worker<'_, S> {
     /// Writes all of a dead writer's rows.
     async fn write_out(&mut self, adopted: &Adopted) -> Recovery {
         let meanwhile = self.meanwhile();
+        let outcome = self.write_out_beside(adopted, &meanwhile).await;
+        meanwhile.end().await;
+        outcome
+    }
+
+    async fn write_out_beside(&mut self, adopted: &Adopted, meanwhile: &Meanwhile<'_>) -> Recovery {
         loop {
             if self.buffer.is_stopping() {
                 return Recovery::Stopped;

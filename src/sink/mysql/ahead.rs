@@ -20,6 +20,15 @@ struct State {
     targets: HashMap<(u32, String), Arc<Target>>,
     /// `None` where building failed: whoever writes the batch builds it again, and says why.
     built: Option<(Arc<Batch>, Option<Vec<Unit>>)>,
+    /// The address of the batch that was written last, built or not: its turn is over. Should
+    /// another one get the same address, it is built when it is written.
+    taken: usize,
+}
+
+impl State {
+    fn is_over(&self, batch: &Arc<Batch>) -> bool {
+        self.server.is_none() || Arc::as_ptr(batch).addr() == self.taken
+    }
 }
 
 impl Ahead {
@@ -55,7 +64,9 @@ impl Ahead {
 
     /// What was built for a batch.
     pub fn take(&self, batch: &Batch) -> Option<Vec<Unit>> {
-        let (of, units) = self.0.lock().built.take()?;
+        let mut state = self.0.lock();
+        state.taken = std::ptr::from_ref(batch).addr();
+        let (of, units) = state.built.take()?;
         units.filter(|_| std::ptr::eq(&*of, batch))
     }
 }
@@ -64,12 +75,14 @@ impl Prepare for Ahead {
     fn has_prepared(&self, batch: &Arc<Batch>) -> bool {
         let state = self.0.lock();
         let built = state.built.as_ref();
-        state.server.is_none() || built.is_some_and(|(of, _)| Arc::ptr_eq(of, batch))
+        state.is_over(batch) || built.is_some_and(|(of, _)| Arc::ptr_eq(of, batch))
     }
 
     fn prepare(&self, batch: &Arc<Batch>) {
         let mut state = self.0.lock();
-        let Some(server) = &state.server else { return };
+        let Some(server) = state.server.as_ref().filter(|_| !state.is_over(batch)) else {
+            return;
+        };
         let target = |table: &crate::core::batch::TableBatch| {
             let entry = (table.table_id.0, table.name.clone());
             state.targets.get(&entry).cloned()
