@@ -3,11 +3,10 @@
 # shellcheck source=scripts/matrix/lib.sh disable=SC1091,SC2154 # it sets what is not set here
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-php=${PHP:-php}
 prepare "the extension" "${CARGO:-cargo}" build --release --locked
 prepare "the command-line tool" "${CARGO:-cargo}" build --locked --no-default-features --features cli --bin write-buffer
 WRITE_BUFFER_EXTENSION=$(dirname "$matrix")/release/libwrite_buffer.so
 WRITE_BUFFER_TOOL=$(dirname "$matrix")/debug/write-buffer
 export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL
-everywhere "$php" mysql mariadb sqlite
+everywhere "$PHP" mysql mariadb sqlite
 exit "$status"

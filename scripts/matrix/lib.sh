@@ -9,13 +9,17 @@ row=$(basename "$0" .sh)
 matrix=$PWD/${CARGO_TARGET_DIR:-target}/matrix
 [[ ${CARGO_TARGET_DIR:-} != /* ]] || matrix=$CARGO_TARGET_DIR/matrix
 mkdir -p "$matrix/logs" "$matrix/results"
+say() { echo "$row: $*" >&2; }
+
+# This machine's own. What builds the extension asks for a path where a name is enough for a shell.
+command -v "${PHP:=php}" > /dev/null || { say "no program '$PHP' is to be found: PHP names the PHP of this machine"; exit 1; }
+PHP=$(command -v "$PHP")
+export PHP
 # Words, as the Makefile has them.
 PHPUNIT_ARGS=${PHPUNIT_ARGS:-}
 log=$matrix/logs/$row.log
 results=$matrix/results/$row
 status=0
-
-say() { echo "$row: $*" >&2; }
 
 # record WHAT PASSED FAILED SKIPPED SECONDS [NOTE...]: a line of the table, and why, if need be.
 record() {

@@ -30,9 +30,7 @@ for database in mysql sqlite; do
         "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$(command -v phpunit)" scripts/matrix/ThreadsTest.php
 done
 everywhere "$php" mysql
-# The build asks for a path, where a name is enough for a shell.
-ordinary=$(command -v "${PHP:-php}")
-prepare "an ordinary build of the extension" env PHP="$ordinary" "${CARGO:-cargo}" build --release --locked
+prepare "an ordinary build of the extension" "${CARGO:-cargo}" build --release --locked
 check "thread-safe PHP refuses an ordinary build" refuses "$php" "$matrix/../release/libwrite_buffer.so"
-check "ordinary PHP refuses a thread-safe build" refuses "$ordinary" "$WRITE_BUFFER_EXTENSION"
+check "ordinary PHP refuses a thread-safe build" refuses "$PHP" "$WRITE_BUFFER_EXTENSION"
 exit "$status"
