@@ -15,6 +15,10 @@ pub type TextRow = Vec<Option<String>>;
 
 /// Bytes of a packet that are not rows: command byte, protocol header, and a margin.
 pub const PACKET_SLACK: usize = 1024;
+/// Bytes of a statement of one row that are not its values twice over: 512 for each of 1,017 columns,
+/// as many as InnoDB has ("`InnoDB` Limits" in MySQL's manual), for names, which an upsert with a
+/// version has five times, and for what [`store`](super::literal::store) puts around a value.
+const STATEMENT_SLACK: usize = 512 * 1017;
 /// A bigger packet saves no time any more, but holds memory on both sides.
 const PACKET_BYTES_MAX: usize = 4 << 20;
 /// What fits one TLS record with the packet's header, where TCP_NODELAY could not be set: sqlx
@@ -67,6 +71,15 @@ impl Server {
     #[must_use]
     pub fn statement_bytes_max(&self) -> usize {
         self.max_allowed_packet.saturating_sub(PACKET_SLACK)
+    }
+
+    /// Bytes of a row in the log whose statement the server takes in any case: text of n bytes may
+    /// take 2n as hexadecimal. Where packets are too small to hold many columns as well, it leaves
+    /// them a quarter; a statement that is longer yet is refused when it is made.
+    #[must_use]
+    pub fn row_bytes_max(&self) -> usize {
+        let statement = self.statement_bytes_max();
+        (statement - STATEMENT_SLACK.min(statement / 4)) / 2
     }
 
     /// Bytes of statements that are sent together.
@@ -167,6 +180,16 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_leaves_room_for_columns_of_any_number() {
+        for (packet, columns) in [(64 << 20, 1017), (4 << 20, 1017), (1 << 20, 500), (1024, 0)] {
+            let server = Server::new("9.7.4", packet, false);
+            let longest = 2 * server.row_bytes_max() + 512 * columns;
+            assert!(longest <= server.statement_bytes_max(), "{packet}");
+            assert!(longest * 2 >= server.statement_bytes_max(), "{packet}");
+        }
+    }
 
     #[test]
     fn products_and_versions_are_told_apart() {

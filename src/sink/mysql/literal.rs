@@ -468,7 +468,39 @@ mod tests {
         assert_eq!(Class::Null.with(Class::Binary), Some(Class::Binary));
     }
 
+    const KINDS: [ColumnKind; 9] = [
+        ColumnKind::Integer,
+        ColumnKind::Decimal,
+        ColumnKind::Text,
+        ColumnKind::Binary { padded_to: None },
+        ColumnKind::Binary { padded_to: Some(4) },
+        ColumnKind::Date,
+        ColumnKind::DateTime,
+        ColumnKind::Float,
+        ColumnKind::Other,
+    ];
+
     proptest::proptest! {
+        // What `Server::row_bytes_max` counts on.
+        #[test]
+        fn a_literal_is_hardly_longer_than_its_value_twice(
+            bytes in proptest::prelude::any::<Vec<u8>>(),
+            number in "[1-9]{1,3}e-?[0-9]{1,2}",
+            n in proptest::prelude::any::<i64>(),
+            x in proptest::prelude::any::<f64>(),
+        ) {
+            let values = [
+                Value::Bytes(&bytes), Value::Bytes(number.as_bytes()), Value::Int(n),
+                Value::Float(x), Value::Bool(true), Value::Null,
+            ];
+            for (kind, value) in KINDS.into_iter().flat_map(|kind| values.map(|v| (kind, v))) {
+                let mut out = String::new();
+                let _ = compared(&column(kind), &value, &mut out);
+                let length = out.len().max(stored(kind, value).len());
+                proptest::prop_assert!(length <= 2 * value.encoded_len() + 128, "{kind:?} {value:?}");
+            }
+        }
+
         #[test]
         fn plain_keys_are_equal_only_if_their_texts_are(
             a in "-?[0-9]{0,3}|[aAbB01 \\x00\u{e9}]{0,3}",
@@ -476,11 +508,7 @@ mod tests {
             n in -20i64..20,
         ) {
             let text = n.to_string();
-            for kind in [
-                ColumnKind::Integer, ColumnKind::Decimal, ColumnKind::Text,
-                ColumnKind::Binary { padded_to: None }, ColumnKind::Binary { padded_to: Some(4) },
-                ColumnKind::Date, ColumnKind::DateTime, ColumnKind::Float, ColumnKind::Other,
-            ] {
+            for kind in KINDS {
                 let column = column(kind);
                 let keys = [
                     (Value::Bytes(a.as_bytes()), a.as_bytes()),

@@ -264,8 +264,7 @@ impl Sink for MySqlSink {
                     self.preferred = at;
                     self.known = checkpoint.map(|known| (writer.id.clone(), known));
                     let server = link.server.name.clone();
-                    // A string of n bytes takes 2n + 12 as hexadecimal.
-                    let row_bytes_max = Some(link.server.statement_bytes_max() as u64 / 2);
+                    let row_bytes_max = Some(link.server.row_bytes_max() as u64);
                     self.link = Some(link);
                     return Ok(Connected {
                         server,
