@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -196,11 +196,24 @@ impl Drop for Lines {
 
 impl Disk for System {
     fn make_directories(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)
+        if path.as_os_str().is_empty() || path.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.make_directories(parent)?;
+        }
+        match self.make_directory(path) {
+            Err(_) if path.is_dir() => Ok(()),
+            made => made,
+        }
     }
 
     fn make_directory(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)
+        DirBuilder::new().mode(0o700).create(path)?;
+        if let Some((user, group)) = owner_to_be(path) {
+            let _ = lchown(path, Some(user), Some(group));
+        }
+        Ok(())
     }
 
     fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
@@ -240,12 +253,7 @@ impl Disk for System {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = open_or_make(options.write(true).truncate(true), path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -266,8 +274,7 @@ impl Disk for System {
         };
         loop {
             let mut options = OpenOptions::new();
-            let options = options.read(true).append(true).create(true).mode(0o600);
-            let file = Lines(options.open(path)?);
+            let file = Lines(open_or_make(options.read(true).append(true), path)?);
             match rustix::io::retry_on_intr(|| flock(&file.0, operation)) {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 locked => locked?,
@@ -289,13 +296,12 @@ impl Disk for System {
             return Ok(None);
         }
         let mut options = OpenOptions::new();
-        let opened = options
-            .read(true)
-            .write(true)
-            .create(make)
-            .truncate(false)
-            .mode(0o600)
-            .open(path);
+        options.read(true).write(true);
+        let opened = if make {
+            open_or_make(&mut options, path)
+        } else {
+            options.open(path)
+        };
         let file = match opened {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
@@ -316,12 +322,7 @@ impl Disk for System {
 
     fn allocate(&self, path: &Path, length: usize) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = make(options.read(true).write(true), path)?;
         match real_blocks(&file, length) {
             Ok(()) => Ok(file),
             Err(e) => {
@@ -344,6 +345,36 @@ impl Disk for System {
     }
 }
 
+/// Whose a new file is where the administrator makes it: its directory's owner's. It is the user
+/// whom the buffers run as, and who could not open it otherwise.
+fn owner_to_be(path: &Path) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let owner = fs::metadata(directory.unwrap_or(Path::new("."))).ok()?;
+    (owner.uid() != 0).then(|| (owner.uid(), owner.gid()))
+}
+
+/// Makes a file.
+fn make(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.create_new(true).mode(0o600).open(path)?;
+    if let Some((user, group)) = owner_to_be(path) {
+        // Where even the administrator may not, as in some containers, it is as with any other program.
+        let _ = fchown(&file, Some(user), Some(group));
+    }
+    Ok(file)
+}
+
+/// Opens a file, or makes it. The owner of what was there, or of what a link leads to, stays.
+fn open_or_make(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    match make(&mut options.clone(), path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    options.create(true).mode(0o600).open(path)
+}
+
 /// Real blocks for a whole file; where the file system cannot promise them they are written.
 fn real_blocks(mut file: &File, length: usize) -> io::Result<()> {
     let allocated = || fallocate(file, FallocateFlags::empty(), 0, length as u64);
@@ -360,5 +391,52 @@ fn real_blocks(mut file: &File, length: usize) -> io::Result<()> {
             file.sync_data()
         }
         result => Ok(result?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_administrator_makes_is_the_directorys_owners() {
+        const NOBODY: u32 = 65534;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not tested: only root may give files away");
+            return;
+        }
+        let root = std::env::temp_dir().join(format!("write-buffer-owner-{}", std::process::id()));
+        let within = root.join("nobody's");
+        fs::create_dir_all(&within).unwrap();
+        fs::write(root.join("root's"), "{}\n").unwrap();
+        lchown(&within, Some(NOBODY), Some(NOBODY)).unwrap();
+        std::os::unix::fs::symlink(root.join("root's"), within.join("link")).unwrap();
+
+        System.make_directories(&within.join("a/b")).unwrap();
+        System.write(&within.join("a/b/written"), b"x").unwrap();
+        let made = System.allocate(&within.join("a/b/segment"), 4096);
+        drop(made.unwrap());
+        drop(System.lock(&within.join("a/lock"), true).unwrap().unwrap());
+        for name in ["a/lines", "link"] {
+            let mut lines = System.open_locked(&within.join(name), true).unwrap();
+            lines.as_mut().unwrap().append(b"{}\n").unwrap();
+        }
+        System.make_directories(&root.join("by root")).unwrap();
+
+        let owner = |name: &str| fs::metadata(root.join(name)).unwrap().uid();
+        for name in [
+            "a",
+            "a/b",
+            "a/b/written",
+            "a/b/segment",
+            "a/lock",
+            "a/lines",
+        ] {
+            assert_eq!(owner(&format!("nobody's/{name}")), NOBODY, "{name}");
+        }
+        // Whoever owns the directory must not get another's file by a link to it.
+        assert_eq!((owner("root's"), owner("by root")), (0, 0));
+        assert_eq!(fs::read(root.join("root's")).unwrap(), b"{}\n{}\n");
+        fs::remove_dir_all(&root).unwrap();
     }
 }
