@@ -234,11 +234,11 @@ fpm-storm: test-setup build ## 50 php-fpm children under load, reloads, two rest
 
 .PHONY: test-laravel
 test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, without the extension (Docker)
-	@scripts/matrix/sid-image.sh
+	@scripts/matrix/sid-image.sh write-buffer/sid
 	@docker run --rm --volume "$(CURDIR)":/repository:ro --env WRITE_BUFFER_WITHOUT_EXTENSION=1 write-buffer/sid
 
 .PHONY: test-matrix
-test-matrix: ## The tests on every kind of PHP, and a table (ONLY="debian sid debug zts valgrind")
+test-matrix: ## The tests on every kind of PHP, and a table (ONLY="debian sid newest debug zts valgrind")
 	@scripts/setup.sh build test matrix
 	@PHP="$(PHP)" CARGO="$(CARGO)" PHPUNIT="$(PHPUNIT)" PHPUNIT_ARGS="$(PHPUNIT_ARGS)" scripts/matrix/run.sh $(ONLY)
 

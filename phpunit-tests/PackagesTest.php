@@ -42,6 +42,7 @@ final class PackagesTest extends TestCase
         self::assertStringContainsString("The release workflow makes them for PHP $named;", self::flat('README.md'));
         self::assertSame(2, substr_count($matrix[2], 'ubuntu-'), 'two architectures');
         self::assertSame(1, substr_count($matrix[2], '-arm'));
+        self::assertStringContainsString(' container: debian:bookworm ', $release, 'with the glibc that README.md promises');
         self::assertStringNotContainsString('phpts', $release, 'thread-safe PHP of setup-php');
         self::assertSame(['pre-packaged-binary', 'composer-default'], self::manifest('composer.json')['php-ext']['download-url-method']);
     }

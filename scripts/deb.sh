@@ -25,6 +25,8 @@ machine=$(uname -m | sed 's/aarch64/arm64/')
 extension_archive=$(ls "$directory"/php_write_buffer-*_php"$minor"-"$machine"-linux-glibc.tgz) || fail "make package comes first"
 version=$(basename "$extension_archive" | sed 's/^php_write_buffer-\(.*\)_php.*$/\1/')
 tool_archive=$directory/write-buffer-$version-$machine-linux-glibc.tgz
+# To dpkg, what follows a tilde comes before what has none: 0.2.0~rc.1 before 0.2.0.
+debian_version=${version/-/\~}-1
 maintainer=${MAINTAINER:-$(git log -1 --format='%an <%ae>')}
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH=$epoch
@@ -43,8 +45,8 @@ documents() {
         sed '1,/^Copyright/d; /./!s/^$/./; s/^/ /' LICENSE | sed '1{/^ \.$/d}'
     } > "$documents/copyright"
     gzip -9nc "$work/LICENSE.third-party" > "$documents/third-party-licences.gz"
-    printf 'write-buffer (%s-1) unstable; urgency=medium\n\n  * Built from the release; its CHANGELOG.md says what is new.\n\n -- %s  %s\n' \
-        "$version" "$maintainer" "$(date -u -R -d "@$epoch")" | gzip -9nc > "$documents/changelog.Debian.gz"
+    printf 'write-buffer (%s) unstable; urgency=medium\n\n  * Built from the release; its CHANGELOG.md says what is new.\n\n -- %s  %s\n' \
+        "$debian_version" "$maintainer" "$(date -u -R -d "@$epoch")" | gzip -9nc > "$documents/changelog.Debian.gz"
 }
 
 # The packages whose libraries a file is linked to.
@@ -56,11 +58,11 @@ library_packages() {
 
 # build PACKAGE TREE SECTION DEPENDS SUMMARY, with the description on standard input
 build() {
-    local package=$1 tree=$2 file=$directory/$1_$version-1_$architecture.deb
+    local package=$1 tree=$2 file=$directory/$1_${debian_version}_$architecture.deb
     mkdir -p "$tree/DEBIAN"
     {
-        printf 'Package: %s\nSource: write-buffer\nVersion: %s-1\nArchitecture: %s\nMaintainer: %s\n' \
-            "$package" "$version" "$architecture" "$maintainer"
+        printf 'Package: %s\nSource: write-buffer\nVersion: %s\nArchitecture: %s\nMaintainer: %s\n' \
+            "$package" "$debian_version" "$architecture" "$maintainer"
         printf 'Installed-Size: %s\nSection: %s\nPriority: optional\nDepends: %s\n' \
             "$(du -sk --exclude=DEBIAN "$tree" | cut -f1)" "$3" "$4"
         [ "$package" = write-buffer ] || printf 'Suggests: write-buffer\n'

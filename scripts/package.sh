@@ -46,13 +46,16 @@ fi
 # The same bytes from the same build: names sorted, one time, no owner.
 pack() {
     local archive=$1 from=$2 names
-    mkdir -p "$directory"
     mapfile -t names < <(ls "$from")
     tar -C "$from" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
         --mtime="@${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct 2>/dev/null || date +%s)}" \
         -c -- "${names[@]}" | gzip -9n > "$directory/$archive"
     rm -rf "$from"
 }
+
+# What another version left would be tried and released with this one.
+mkdir -p "$directory"
+find "$directory" -maxdepth 1 -type f \( -name '*.tgz' ! -name "*-${version}[-_]*" -o -name '*.deb' ! -name "*_${version/-/\~}-1_*" \) -delete
 
 platform=$arch-linux-$libc
 archive=php_write_buffer-${version}_php$minor-$platform$suffix.tgz

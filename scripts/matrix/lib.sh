@@ -76,6 +76,7 @@ suite() {
 # everywhere PHP DATABASE...: the whole suite beside each.
 everywhere() {
     local php=$1 database phpunit=${PHPUNIT:-} version
+    local -x PHP=$php
     shift
     command -v "$phpunit" > /dev/null || phpunit=phpunit
     phpunit=$(command -v "$phpunit")
@@ -100,7 +101,50 @@ extension() {
     export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL PHP_FPM
 }
 
-: > "$log"
-: > "$results"
+# in_container IMAGE: the row itself, in a container of Debian's sid; its script is run again there,
+# with `inside`. Rust and the crates are this machine's.
+in_container() {
+    local home=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
+    docker info > /dev/null 2>&1 || { record "a container" 0 1 0 0 "no Docker engine answers"; exit 1; }
+    # Programs of the distribution would be linked with its own libraries, which sid has others of.
+    [ -x "$home/bin/cargo" ] && [ -d "$rustup/toolchains" ] || {
+        record "Rust" 0 1 0 0 "the container borrows this machine's Rust, which must be rustup's: no $home/bin/cargo with $rustup/toolchains (CARGO_HOME, RUSTUP_HOME)"
+        exit 1
+    }
+    prepare "the image $1" scripts/matrix/sid-image.sh "$1"
+    prepare "the crates" "${CARGO:-cargo}" fetch --locked
+    # What was built here for the tests is not built again; but a place of its own, for a program
+    # that is linked there need not run here.
+    [ -e "$matrix/sid" ] || { mkdir "$matrix/sid" && cp -a "$(dirname "$matrix")/debug" "$matrix/sid/"; } 2> /dev/null || true
+    # The tests mount a tmpfs and stop processes of other users.
+    docker run --rm --network host --cap-add SYS_ADMIN --security-opt apparmor=unconfined --shm-size 1g \
+        --volume "$PWD":"$PWD" --volume "$matrix":"$matrix" \
+        --volume "$home":"$home":ro --volume "$rustup":"$rustup":ro \
+        --env CARGO_HOME="$home" --env RUSTUP_HOME="$rustup" --env CARGO_TARGET_DIR="$(dirname "$matrix")" \
+        --env PATH="$home/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+        --env TEST_MYSQL=native --env PHPUNIT_ARGS --init --workdir "$PWD" "$1" "$PWD/scripts/matrix/$row.sh" inside
+    exit
+}
+
+# prepare_inside PHP: in that container, the extension for the PHP of that name.
+prepare_inside() {
+    local -x PHP PHP_CONFIG
+    PHP=$(command -v "$1") PHP_CONFIG=$(command -v "${1/php/php-config}")
+    export CARGO_TARGET_DIR=$matrix/sid CARGO_NET_OFFLINE=true
+    # Laravel's caches and logs, and what is built, are whose the repository is.
+    trap 'chown -R --reference=. "$matrix" examples' EXIT
+    prepare "the extension for PHP $("$PHP_CONFIG" --version)" cargo build --lib --locked
+    # Which features it has changes with what was asked for last.
+    WRITE_BUFFER_EXTENSION=$matrix/$1.so WRITE_BUFFER_TOOL=$CARGO_TARGET_DIR/debug/write-buffer
+    cp -f "$CARGO_TARGET_DIR/debug/libwrite_buffer.so" "$WRITE_BUFFER_EXTENSION"
+    prepare "the command-line tool" cargo build --locked --no-default-features --features cli --bin write-buffer
+    export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL
+}
+
+# What runs in a container begins outside it.
+if [ "${1:-}" != inside ]; then
+    : > "$log"
+    : > "$results"
+fi
 trap 'exit 130' INT
 trap 'exit 143' TERM

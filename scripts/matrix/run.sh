@@ -2,7 +2,7 @@
 # Runs the tests on every platform, one file beside this one each, and ends on a table of what
 # ran where. Fails if anything in it did.
 #
-#   scripts/matrix/run.sh [ROW...]      rows: debian sid debug zts valgrind (default: all)
+#   scripts/matrix/run.sh [ROW...]      rows: debian sid newest debug zts valgrind (default: all)
 #
 # PHP built from source, builds of the extension and the logs are kept in target/matrix.
 set -euo pipefail
@@ -11,11 +11,11 @@ cd "$here/../.."
 case "${1:-}" in -h|--help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 
 rows=("$@")
-[ "${#rows[@]}" -gt 0 ] || rows=(debian sid debug zts valgrind)
+[ "${#rows[@]}" -gt 0 ] || rows=(debian sid newest debug zts valgrind)
 results=${CARGO_TARGET_DIR:-target}/matrix/results
 status=0
 for row in "${rows[@]}"; do
-    [[ $row =~ ^(debian|sid|debug|zts|valgrind)$ ]] || { echo "test-matrix: no row '$row': debian sid debug zts valgrind" >&2; exit 2; }
+    [[ $row =~ ^(debian|sid|newest|debug|zts|valgrind)$ ]] || { echo "test-matrix: no row '$row': debian sid newest debug zts valgrind" >&2; exit 2; }
 done
 for row in "${rows[@]}"; do
     rm -f "$results/$row"

@@ -16,7 +16,7 @@ use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry};
 use crate::core::frame::TEXT_ROOM;
 use crate::core::value::{SHORT_BYTES_MAX, Value};
 
-// SAFETY: declared as in PHP's own headers, the same in 8.2 to 8.5; PHP exports them all.
+// SAFETY: declared as in PHP's own headers, the same in 8.2 to 8.6; PHP exports them all.
 unsafe extern "C" {
     fn zend_parse_parameters(num_args: u32, type_spec: *const c_char, ...) -> c_int;
     fn zend_argument_type_error(argument: u32, format: *const c_char, ...);
@@ -29,7 +29,7 @@ unsafe extern "C" {
     static spl_ce_LogicException: *mut ClassEntry;
 }
 
-/// `IS_STR_INTERNED` of Zend/zend_types.h, the same in 8.2 to 8.5.
+/// `IS_STR_INTERNED` of Zend/zend_types.h, the same in 8.2 to 8.6.
 const STR_INTERNED: u32 = 1 << 6;
 /// `HASH_FLAG_PACKED`, likewise.
 const HASH_PACKED: u32 = 1 << 2;
@@ -253,7 +253,7 @@ pub fn string_optional_array(ex: &ExecuteData) -> Option<(&ZendStr, Option<&Zend
 
 /// Whether named arguments skipped some: PHP then passed the declared defaults for them.
 pub fn has_skipped_arguments(ex: &ExecuteData) -> bool {
-    /// `ZEND_CALL_MAY_HAVE_UNDEF` of Zend/zend_compile.h, the same in 8.2 to 8.5.
+    /// `ZEND_CALL_MAY_HAVE_UNDEF` of Zend/zend_compile.h, the same in 8.2 to 8.6.
     const MAY_HAVE_UNDEF: u32 = 1 << 26;
     // SAFETY: both members of `u1` cover the same four bytes; of a frame's `This` they hold
     // the call's flags.
@@ -622,6 +622,25 @@ pub fn warn(message: &str) {
     }
 }
 
+/// What a parameter is named by: a C string, and from PHP 8.6 on one of PHP's strings.
+trait ParameterName {
+    fn is(self, name: &CStr) -> bool;
+}
+
+impl ParameterName for *const c_char {
+    fn is(self, name: &CStr) -> bool {
+        // SAFETY: PHP's own table of an internal function's parameters, each of which has a name.
+        unsafe { CStr::from_ptr(self) == name }
+    }
+}
+
+impl ParameterName for *mut ZendStr {
+    fn is(self, name: &CStr) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self).as_bytes() == name.to_bytes() }
+    }
+}
+
 /// Gives the parameters named `key` their union type, which ext-php-rs cannot express.
 pub fn set_key_types(class: &mut ClassEntry) {
     for (_, method) in elements(&class.function_table) {
@@ -632,8 +651,7 @@ pub fn set_key_types(class: &mut ClassEntry) {
             // SAFETY: `arg_info` points at `num_args` entries, which belong to this class's
             // registration and are not read by anyone else while the module starts.
             let argument = unsafe { &mut *method.arg_info.add(at) };
-            // SAFETY: a parameter of an internal function is named by a C string.
-            if unsafe { CStr::from_ptr(argument.name) } == c"key" {
+            if argument.name.is(c"key") {
                 argument.type_.type_mask = KEY_TYPE_MASK;
             }
         }

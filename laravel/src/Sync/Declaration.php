@@ -154,7 +154,7 @@ final class Declaration
     {
         return match (true) {
             is_bool($value) => (int) $value,
-            is_float($value) && !is_finite($value) => throw $this->refused($column, "$value is no number a database can hold; give a finite one or null"),
+            is_float($value) && !is_finite($value) => throw $this->refused($column, var_export($value, true) . ' is no number a database can hold; give a finite one or null'),
             $value === null, is_scalar($value) => $value,
             $value instanceof \DateTimeInterface => preg_replace('/\.000000$/', '', $value->format('Y-m-d H:i:s.u')),
             $value instanceof \BackedEnum => $value->value,
