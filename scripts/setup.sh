@@ -5,7 +5,7 @@
 #   scripts/setup.sh [GROUP...]      groups: build test demo lint bench image package deb matrix  (default: build)
 #
 #   build   PHP with its headers, clang for bindgen, a C toolchain
-#   test    PHPUnit, php-fpm, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind,
+#   test    PHPUnit, php-fpm, Apache, the PHP extensions and Laravel that the tests use, MariaDB, Redis, valgrind,
 #           Supervisor, Prometheus (for promtool)
 #   demo    what the example application needs beyond that
 #   lint    the checkers of PHP and of shell scripts
@@ -30,7 +30,8 @@ packages_of() {
         build) echo php-cli php-dev clang libclang-dev libsqlite3-dev pkg-config build-essential ;;
         test) echo php-cli php-fpm php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    phpunit composer php-laravel-framework mariadb-server-core mariadb-client-core \
-                   redis-server php-redis valgrind supervisor php-symfony-yaml prometheus ;;
+                   redis-server php-redis valgrind supervisor php-symfony-yaml prometheus \
+                   apache2-bin libapache2-mod-php ;;
         demo) echo php-cli php-mysql php-sqlite3 php-mbstring php-xml php-bcmath \
                    php-laravel-framework mariadb-server-core mariadb-client-core python3-pip unzip ;;
         lint) echo php-cli php-xml php-codesniffer composer shellcheck ;;
@@ -74,6 +75,8 @@ provided_otherwise() {
         shellcheck) command -v shellcheck >/dev/null ;;
         redis-server) command -v redis-server >/dev/null ;;
         supervisor) command -v supervisord >/dev/null ;;
+        # A PHP that is no package of the distribution's has no module among them.
+        libapache2-mod-php) command -v php >/dev/null ;;
         php*-fpm) [ -n "${PHP_FPM:-}" ] || command -v php-fpm >/dev/null ;;
         python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
         *) return 1 ;;
@@ -84,17 +87,17 @@ provided_otherwise() {
 is_listed() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # Whether a release that has PHP at all lacks this: not every one packages every checker, nor
-# Redis, php-fpm or Laravel, without which their tests say so and are skipped.
+# Redis, php-fpm, Apache or Laravel, without which their tests say so and are skipped.
 is_dispensable() {
     case "$1" in
-        php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|valgrind|supervisor|php-symfony-yaml|prometheus|php-laravel-framework) ;;
+        php-codesniffer|shellcheck|redis-server|php*-redis|php*-rdkafka|php*-fpm|apache2-bin|libapache2-mod-php*|valgrind|supervisor|php-symfony-yaml|prometheus|php-laravel-framework) ;;
         *) return 1 ;;
     esac
     is_listed php-cli && ! is_listed "$1"
 }
 
 missing() {
-    local package php_version='' name
+    local package php_version='' name versioned
     declare -A installed=()
     while read -r name; do
         installed[$name]=1
@@ -102,14 +105,16 @@ missing() {
     for package in "$@"; do
         [ -z "${installed[$package]:-}" ] || continue
         case "$package" in
-            php-cli|php-fpm|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis|php-rdkafka)
+            php-cli|php-fpm|php-dev|php-mysql|php-sqlite3|php-mbstring|php-xml|php-bcmath|php-redis|php-rdkafka|libapache2-mod-php)
                 if [ -z "$php_version" ]; then
                     php_version=$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;' 2>/dev/null) || php_version=none
                 fi
-                [ -z "${installed[php$php_version-${package#php-}]:-}" ] || continue
+                versioned=${package/php-/php$php_version-}
+                versioned=${versioned/%-php/-php$php_version}
+                [ -z "${installed[$versioned]:-}" ] || continue
                 # `php` is of a version with packages of its own: its own package, not the default's.
                 if [ -n "${installed[php$php_version-cli]:-}" ]; then
-                    package=php$php_version-${package#php-}
+                    package=$versioned
                 fi ;;
             # What mariadb-server pulls in, whichever way it was named.
             mariadb-server-core|mariadb-client-core)
