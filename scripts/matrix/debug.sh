@@ -25,4 +25,5 @@ from=$(wc -c < "$log")
 everywhere "$php" mysql
 tail -c "+$((from + 1))" "$log" > "$said"
 check "nothing was left unfreed" no_leaks
+check "an archive of it is packed, unpacked and loaded" packs "$php" -debug
 exit "$status"

@@ -101,6 +101,12 @@ extension() {
     export WRITE_BUFFER_EXTENSION WRITE_BUFFER_TOOL PHP_FPM
 }
 
+# packs PHP SUFFIX: an archive for that PHP, which has the suffix in its name and loads what is in it.
+packs() {
+    PHP=$1 scripts/package.sh "$WRITE_BUFFER_EXTENSION" "$WRITE_BUFFER_TOOL" "$matrix/packages" \
+        && ls "$matrix/packages"/php_write_buffer-*-glibc"$2".tgz
+}
+
 # in_container IMAGE: the row itself, in a container of Debian's sid; its script is run again there,
 # with `inside`. Rust and the crates are this machine's.
 in_container() {

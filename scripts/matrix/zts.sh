@@ -30,6 +30,7 @@ for database in mysql sqlite; do
         "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$(command -v phpunit)" scripts/matrix/ThreadsTest.php
 done
 everywhere "$php" mysql
+check "an archive of it is packed, unpacked and loaded" packs "$php" -zts
 prepare "an ordinary build of the extension" "${CARGO:-cargo}" build --release --locked
 check "thread-safe PHP refuses an ordinary build" refuses "$php" "$matrix/../release/libwrite_buffer.so"
 check "ordinary PHP refuses a thread-safe build" refuses "$PHP" "$WRITE_BUFFER_EXTENSION"
