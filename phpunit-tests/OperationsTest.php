@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace WriteBuffer\Tests;
 
+use PDO;
 use PHPUnit\Framework\Attributes\DataProvider;
 use Symfony\Component\Yaml\Yaml;
 use WriteBuffer;
@@ -23,18 +24,29 @@ final class OperationsTest extends DatabaseTestCase
     /** What a scrape adds. */
     private const OF_THE_SCRAPE = ['instance', 'job'];
 
+    /** @var list<string> */
+    private array $workers = [];
+
+    protected function tearDown(): void
+    {
+        foreach ($this->workers as $directory) {
+            exec('rm -rf ' . escapeshellarg($directory));
+        }
+        parent::tearDown();
+    }
+
     public function testSupervisorEndsTheWorkersWithEveryRowWritten(): void
     {
         self::needsProgram('supervisord', 'supervisor');
         Database::create('positions', 'id BIGINT PRIMARY KEY, size VARCHAR(20) NOT NULL');
-        $directory = $this->newDirectory();
-        mkdir($directory, 0700);
-        $command = implode(' ', [PHP_BINARY, ...Subprocess::arguments(), '-d log_errors=1', '-d error_log=', realpath(self::DIRECTORY . '/worker.php')]);
+        $directory = $this->newWorkerDirectory();
+        $command = implode(' ', [PHP_BINARY, ...Subprocess::arguments(), '-d log_errors=1', '-d error_log=', "$directory/worker.php"]);
         $program = strtr((string) file_get_contents(self::DIRECTORY . '/supervisor.conf'), [
             '/usr/bin/php worker.php' => $command,
             '/srv/spot' => $directory,
             '/var/lib/spot/journal' => "$directory/journal",
             '/var/log/spot' => $directory,
+            '/run/write-buffer' => $directory,
             'user=www-data' => '',
         ]);
         file_put_contents("$directory/conf", <<<CONF
@@ -55,6 +67,7 @@ final class OperationsTest extends DatabaseTestCase
         try {
             $rows = static fn (): int => Database::count('positions');
             $this->eventually(static fn (): bool => $rows() > 50, 'the workers write', 30);
+            $this->eventually(static fn (): bool => count(glob("$directory/spot-?.prom") ?: []) === 2, 'and say so to Prometheus', 30);
             exec('supervisorctl -c ' . escapeshellarg("$directory/conf") . ' stop all', $said);
             self::assertCount(2, preg_grep('/: stopped$/', $said) ?: [], implode("\n", $said));
             $logs = implode('', array_map(static fn (string $log): string => (string) file_get_contents($log), glob("$directory/spot-worker-?.log") ?: []));
@@ -63,7 +76,7 @@ final class OperationsTest extends DatabaseTestCase
             self::assertSame(max(array_map('intval', $accepted[1])), $rows(), $logs);
             $log = (string) file_get_contents("$directory/supervisord.log");
             self::assertSame(2, substr_count($log, '(exit status 0)'), $log);
-            self::assertSame([], glob("$directory/journal/spot/*"));
+            self::assertSame([], glob("$directory/{journal/spot/*,*.prom}", GLOB_BRACE));
         } finally {
             proc_terminate($supervisor);
             for ($i = 0; $i < 1_000 && proc_get_status($supervisor)['running']; $i++) {
@@ -71,9 +84,58 @@ final class OperationsTest extends DatabaseTestCase
             }
             proc_terminate($supervisor, SIGKILL);
             proc_close($supervisor);
-            exec('rm -rf ' . escapeshellarg($directory));
             Database::drop('positions');
         }
+    }
+
+    /** Its database is a file in a directory that is not there yet, whatever the other tests use: all sinks throw the same. */
+    public function testAWorkerSitsOutWhatPasses(): void
+    {
+        $directory = $this->newWorkerDirectory();
+        $worker = self::worker($directory, "sqlite://$directory/database/test.db");
+        $said = static fn (): string => $worker->stderr();
+        $this->eventually(static fn (): bool => self::figure($directory, 'failures_total') >= 3 || !$worker->isRunning(), 'several failures', 30);
+        self::assertTrue($worker->isRunning(), $worker->output());
+        self::assertSame(1, substr_count($said(), 'A row waits to be accepted: The directory'), $said());
+        mkdir("$directory/database");
+        $this->eventually(static fn (): bool => str_contains($said(), 'the database has no table "positions"'), 'a table that is missing', 30);
+        $pdo = new PDO("sqlite:$directory/database/test.db", options: [PDO::ATTR_TIMEOUT => 20]);
+        $pdo->exec('CREATE TABLE positions (id INTEGER PRIMARY KEY, size TEXT NOT NULL)');
+        $rows = static fn (): array => $pdo->query('SELECT COUNT(*), MIN(id), MAX(id) FROM positions')->fetchAll(PDO::FETCH_NUM)[0];
+        $this->eventually(static fn (): bool => $rows()[0] > 200 || !$worker->isRunning(), 'rows are written', 30);
+        $worker->kill(SIGTERM)->wait();
+        self::assertSame(0, $worker->exitCode, $worker->output());
+        self::assertSame(1, preg_match('/Ended: (\d+) rows accepted, 0 not in the database yet/', $said(), $accepted), $said());
+        // Each of them, the one that was not accepted at first too.
+        self::assertEquals([$accepted[1], 1, $accepted[1]], $rows());
+        self::assertSame([], glob("$directory/journal/spot/*"));
+        self::assertFileDoesNotExist("$directory/figures.prom");
+    }
+
+    public function testAWorkerWhoseBufferHaltedKeepsItsJournalUntilItIsStopped(): void
+    {
+        Database::create('positions', 'id BIGINT PRIMARY KEY, size VARCHAR(20) NOT NULL');
+        $directory = $this->newWorkerDirectory();
+        $worker = self::worker($directory, Database::dsn());
+        $this->eventually(static fn (): bool => Database::count('positions') > 50 || !$worker->isRunning(), 'rows are written', 30);
+        $writer = basename(glob("$directory/journal/spot/spot-*")[0] ?? '');
+        Database::execute("UPDATE write_buffer_checkpoints SET sequence = 3 WHERE writer = '$writer'");
+        $this->eventually(static fn (): bool => self::figure($directory, 'halted') === 1 || !$worker->isRunning(), 'it halts', 30);
+        self::assertTrue($worker->isRunning(), $worker->output());
+        self::assertSame(1, substr_count($worker->stderr(), 'A row waits to be accepted: The checkpoint of writer'), $worker->stderr());
+        // Who opens the buffer now, with that checkpoint, would write rows a second time.
+        $other = self::worker($directory, Database::dsn(), 'other.prom');
+        $this->eventually(static fn (): bool => self::figure($directory, 'connected', 'other.prom') === 1 || !$other->isRunning(), 'another one works', 30);
+        self::assertDirectoryExists("$directory/journal/spot/$writer");
+        self::assertStringNotContainsString('Recovered', $other->stderr());
+        foreach ([[$other, 0], [$worker, 1]] as [$ended, $status]) {
+            $ended->kill(SIGTERM)->wait();
+            self::assertSame($status, $ended->exitCode, $ended->output());
+        }
+        self::assertSame([$writer], array_map(basename(...), glob("$directory/journal/spot/*") ?: []));
+        self::assertSame(1, self::figure($directory, 'halted'), 'its last figures stay');
+        Database::execute("DELETE FROM write_buffer_checkpoints WHERE writer = '$writer'");
+        Database::drop('positions');
     }
 
     public function testSystemdFindsNothingWrongWithTheUnits(): void
@@ -106,13 +168,26 @@ final class OperationsTest extends DatabaseTestCase
         self::assertGreaterThanOrEqual($needed, min($given), (string) json_encode($given));
     }
 
-    public function testTheManifestIsYaml(): void
+    public function testTheManifestFitsTogether(): void
     {
-        $spec = self::yaml('kubernetes.yaml')['spec'];
-        $pod = $spec['template']['spec'];
-        self::assertSame('journal', $spec['volumeClaimTemplates'][0]['metadata']['name']);
+        [$service, $set] = self::documents('kubernetes.yaml');
+        self::assertSame(['Service', 'StatefulSet'], [$service['kind'], $set['kind']]);
+        $template = $set['spec']['template'];
+        $pod = $template['spec'];
+        self::assertSame([$set['spec']['serviceName'], 'None'], [$service['metadata']['name'], $service['spec']['clusterIP']]);
+        self::assertSame([$template['metadata']['labels'], $template['metadata']['labels']], [$service['spec']['selector'], $set['spec']['selector']['matchLabels']]);
+        $volumes = [...array_column($pod['volumes'], 'name'), ...array_column(array_column($set['spec']['volumeClaimTemplates'], 'metadata'), 'name')];
+        $mounts = [];
+        foreach ($pod['containers'] as $container) {
+            foreach ($container['volumeMounts'] as $mount) {
+                self::assertContains($mount['name'], $volumes);
+                $mounts[$mount['name']] = $mount['mountPath'];
+            }
+        }
         $environment = array_column($pod['containers'][0]['env'], 'value', 'name');
-        self::assertStringStartsWith($pod['containers'][0]['volumeMounts'][0]['mountPath'], $environment['WRITE_BUFFER_JOURNAL_DIR']);
+        self::assertStringStartsWith($mounts['journal'], $environment['WRITE_BUFFER_JOURNAL_DIR']);
+        self::assertStringStartsWith($mounts['figures'], $environment['WRITE_BUFFER_METRICS_FILE']);
+        self::assertContains("--collector.textfile.directory={$mounts['figures']}", $pod['containers'][1]['args']);
     }
 
     public function testPrometheusTakesTheRulesAndTheyFireWhenTheyShould(): void
@@ -187,6 +262,34 @@ final class OperationsTest extends DatabaseTestCase
         }
     }
 
+    private function newWorkerDirectory(): string
+    {
+        $directory = $this->newDirectory();
+        mkdir("$directory/vendor", 0700, true);
+        copy(self::DIRECTORY . '/worker.php', "$directory/worker.php");
+        file_put_contents("$directory/vendor/autoload.php", '<?php require ' . var_export(__DIR__ . '/bootstrap.php', true) . ';');
+        $this->workers[] = $directory;
+        return $directory;
+    }
+
+    /** The worker as it is shipped, whose application is a directory of its own. */
+    private static function worker(string $directory, string $dsn, string $figures = 'figures.prom'): Subprocess
+    {
+        $settings = ['-d', 'log_errors=1', '-d', 'error_log=', '-d', 'write_buffer.retry_max_ms=100'];
+        return Subprocess::program([PHP_BINARY, ...Subprocess::arguments(), ...$settings, "$directory/worker.php"], [
+            'WRITE_BUFFER_DSN' => $dsn,
+            'WRITE_BUFFER_JOURNAL_DIR' => "$directory/journal",
+            'WRITE_BUFFER_METRICS_FILE' => "$directory/$figures",
+        ]);
+    }
+
+    /** What a worker last said. */
+    private static function figure(string $directory, string $metric, string $file = 'figures.prom'): ?int
+    {
+        preg_match("/^write_buffer_$metric\\{[^}]*\\} (\\d+)$/m", (string) @file_get_contents("$directory/$file"), $found);
+        return isset($found[1]) ? (int) $found[1] : null;
+    }
+
     /**
      * What a process with a buffer that had an error says.
      *
@@ -216,13 +319,19 @@ final class OperationsTest extends DatabaseTestCase
     /** @return array<string, mixed> */
     private static function yaml(string $file): array
     {
+        return self::documents($file)[0];
+    }
+
+    /** @return list<array<string, mixed>> */
+    private static function documents(string $file): array
+    {
         if (!class_exists(Yaml::class)) {
             @include_once 'Symfony/Component/Yaml/autoload.php';
         }
         if (!class_exists(Yaml::class)) {
             self::markTestSkipped('symfony/yaml (Debian: php-symfony-yaml) is not here to read the file with.');
         }
-        return Yaml::parseFile(self::DIRECTORY . "/$file");
+        return array_map(Yaml::parse(...), explode("\n---\n", (string) file_get_contents(self::DIRECTORY . "/$file")));
     }
 
     private static function needsProgram(string $program, string $package): void
