@@ -143,14 +143,44 @@ final class OperationsTest extends DatabaseTestCase
         self::needsProgram('systemd-analyze', 'systemd');
         $directory = $this->newDirectory();
         mkdir($directory, 0700);
-        foreach (['spot-worker@.service' => 'spot-worker@1.service'] as $file => $unit) {
-            // Whether there is such a program here says nothing of the unit.
-            $text = str_replace('/usr/bin/php', PHP_BINARY, (string) file_get_contents(self::DIRECTORY . "/$file"));
+        // Whether there is such a program here says nothing of a unit.
+        $programs = ['/usr/bin/php' => PHP_BINARY, '/usr/local/bin/write-buffer-status' => (string) realpath(self::DIRECTORY . '/write-buffer-status')];
+        // A timer is nothing without its service, and so that comes first.
+        foreach (['spot-worker@.service' => 'TimeoutStopSec=', 'write-buffer-status.service' => 'TimeoutStartSec=', 'write-buffer-status.timer' => 'AccuracySec='] as $file => $setting) {
+            $unit = str_replace('@', '@1', $file);
+            $text = strtr((string) file_get_contents(self::DIRECTORY . "/$file"), $programs);
+            file_put_contents("$directory/$file", str_replace($setting, "{$setting}soon ", $text));
+            self::assertStringContainsString('Failed to parse', implode(self::said("systemd-analyze verify --man=no $directory/$unit")), 'it would be found');
             file_put_contents("$directory/$file", $text);
             self::assertSame([], self::said("systemd-analyze verify --man=no $directory/$unit"), $file);
-            file_put_contents("$directory/$file", str_replace('TimeoutStopSec=', 'TimeoutStopSec=soon ', $text));
-            self::assertStringContainsString('Failed to parse', implode(self::said("systemd-analyze verify --man=no $directory/$unit")), 'it would be found');
         }
+    }
+
+    public function testPrometheusIsToldHowStatusEnded(): void
+    {
+        $tool = (string) getenv('WRITE_BUFFER_TOOL');
+        if (!is_executable($tool)) {
+            self::markTestSkipped('The tool is not built: make cli, and WRITE_BUFFER_TOOL=/path/to/write-buffer.');
+        }
+        $directory = $this->newWorkerDirectory();
+        mkdir("$directory/bin");
+        symlink($tool, "$directory/bin/write-buffer");
+        mkdir("$directory/journal", 0700);
+        $look = static function (string $path) use ($directory): ?int {
+            Subprocess::program([self::DIRECTORY . '/write-buffer-status', "$directory/status.prom"], [
+                'PATH' => "$path:" . getenv('PATH'),
+                'WRITE_BUFFER_JOURNAL_DIR' => "$directory/journal",
+                'WRITE_BUFFER_DSN' => Database::dsn(),
+            ])->wait();
+            self::assertMatchesRegularExpression('~^write_buffer_status_timestamp_seconds\{journal_dir="' . $directory . '/journal"\} \d{10,}$~m', (string) file_get_contents("$directory/status.prom"));
+            return self::figure($directory, 'status_exit_code', 'status.prom');
+        };
+        self::assertSame(0, $look("$directory/bin"));
+        file_put_contents("$directory/journal/spot.quarantine.jsonl", '{"buffer":"spot","reason":"refused","rows":[]}' . "\n");
+        self::assertSame(1, $look("$directory/bin"));
+        rename("$directory/journal", "$directory/elsewhere");
+        self::assertSame(2, $look("$directory/bin"));
+        self::assertSame(127, $look("$directory/no-tool"), 'also of a tool that is not there');
     }
 
     public function testEverySupervisorGivesTheWorkerTheTimeItMayTake(): void
@@ -193,7 +223,7 @@ final class OperationsTest extends DatabaseTestCase
     public function testPrometheusTakesTheRulesAndTheyFireWhenTheyShould(): void
     {
         $groups = self::yaml('prometheus-rules.yml')['groups'];
-        foreach ($groups[0]['rules'] as $rule) {
+        foreach (self::alerts($groups) as $rule) {
             self::assertContains($rule['labels']['severity'], ['critical', 'warning']);
             self::assertArrayHasKey('summary', $rule['annotations']);
         }
@@ -248,14 +278,34 @@ final class OperationsTest extends DatabaseTestCase
         self::assertSame(array_unique(array_column($panels, 'id')), array_column($panels, 'id'));
     }
 
+    public function testSizingSaysWhatWasMeasuredAndTheLimitsHaveRoomForIt(): void
+    {
+        $page = (string) file_get_contents(self::DIRECTORY . '/../operations.md');
+        $measured = '/A pending row of nine columns takes (\d+) bytes, its values alone (\d+)\. '
+            . 'A journal of a million trades \((\d+) MiB\) is written in\s(\d+) s, ([\d,]+) rows a second/';
+        self::assertSame(1, preg_match($measured, (string) file_get_contents(self::DIRECTORY . '/../performance.md'), $found));
+        [, $row, $values, $journal, $seconds, $rate] = $found;
+        self::assertStringContainsString("$row bytes for a pending row of nine columns with $values bytes of values", $page);
+        self::assertStringContainsString('a trade of 15 columns ' . round((int) $journal * 2 ** 20 / 1e6) . '.', $page);
+        self::assertStringContainsString("$rate trades a second: 1,000,000 take $seconds s", $page);
+        self::assertSame(1, preg_match('/took (\d+) MiB before, (\d+) MiB after/', $page, $merging));
+        $merged = $merging[2] - $merging[1];
+        self::assertStringContainsString("256 MiB and $merged MiB for merging", $page);
+        $unit = (string) file_get_contents(self::DIRECTORY . '/spot-worker@.service');
+        $pod = self::documents('kubernetes.yaml')[1]['spec']['template']['spec'];
+        self::assertSame([1, '1Gi'], [preg_match('/^MemoryMax=1G$/m', $unit), $pod['containers'][0]['resources']['limits']['memory']]);
+        self::assertStringContainsString('1 GiB, as in unit and manifest', $page);
+        self::assertGreaterThan(256 + $merged, 1_024);
+    }
+
     public function testThePageTellsOfEveryAlertAndFile(): void
     {
         $page = (string) file_get_contents(self::DIRECTORY . '/../operations.md');
-        foreach (self::yaml('prometheus-rules.yml')['groups'][0]['rules'] as $rule) {
-            self::assertStringContainsString("`{$rule['alert']}`", $page);
+        $alerts = array_column(self::alerts(self::yaml('prometheus-rules.yml')['groups']), 'alert');
+        foreach ($alerts as $alert) {
+            self::assertStringContainsString("| `$alert` |", $page);
         }
         preg_match_all('/`(WriteBuffer[A-Z]\w+)`/', $page, $named);
-        $alerts = array_column(self::yaml('prometheus-rules.yml')['groups'][0]['rules'], 'alert');
         self::assertSame([], array_diff($named[1], $alerts));
         foreach (array_diff(scandir(self::DIRECTORY) ?: [], ['.', '..']) as $file) {
             self::assertStringContainsString("(operations/$file)", $page);
@@ -291,7 +341,16 @@ final class OperationsTest extends DatabaseTestCase
     }
 
     /**
-     * What a process with a buffer that had an error says.
+     * @param list<array{rules: list<array<string, mixed>>}> $groups
+     * @return list<array<string, mixed>> without rules that only record
+     */
+    private static function alerts(array $groups): array
+    {
+        return array_values(array_filter($groups[0]['rules'], static fn (array $rule): bool => isset($rule['alert'])));
+    }
+
+    /**
+     * What a process with a buffer that had an error says, and what is said of the command-line tool.
      *
      * @return array<string, list<string>> names of labels by metric
      */
@@ -304,6 +363,7 @@ final class OperationsTest extends DatabaseTestCase
             self::assertFalse($buffer->flush(2_000)->isSuccess());
             $text = PrometheusText::of([ProcessStatus::own(['spot' => $buffer->getStats()])]);
             $buffer->clear();
+            $text .= strtr((string) file_get_contents(self::DIRECTORY . '/write-buffer-status'), ['$labels' => 'journal_dir=""']);
             $labels = [];
             preg_match_all('/^write_buffer_(\w+)\{(.*)\} /m', $text, $samples, PREG_SET_ORDER);
             foreach ($samples as [, $metric, $list]) {
