@@ -291,5 +291,5 @@ phpunit = $(server) $(1) -- $(PHP) -d extension="$(EXTENSION)" $(PHPUNIT) -c php
 rust_tests = $(CARGO) $(if $(nextest),nextest run,test) --no-default-features --features cli $(locked) $(RUST_ARGS)
 # -n: no php.ini, so that nothing but PHP itself and this build is looked at.
 generate_stubs = $(PHP) -n -d extension="$(EXTENSION)" scripts/generate-stubs.php
-shell_files = $(ours) -z 'scripts/*.sh' 'docker/*.sh' 'examples/*/bin/*' .ci/run \
+shell_files = $(ours) -z 'scripts/*.sh' 'docker/*.sh' 'docs/operations/*' 'examples/*/bin/*' .ci/run \
 	| xargs -0 -r grep -lZ -m1 -E '^\#!.*\b(ba)?sh\b'

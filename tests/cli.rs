@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -328,6 +329,51 @@ fn usage_errors_are_2_and_help_has_examples() {
     let nothing = place.program(&["status"]);
     assert_eq!(nothing.status, 0);
     assert!(nothing.out.starts_with("No journals in "));
+}
+
+#[test]
+fn who_may_not_look_is_told_as_whom_to() {
+    let place = Place::new("forbidden");
+    let writer = place.dead("o1", false);
+    // Root may look everywhere, and so the program is somebody else's, who can get at a copy of it. Not this process
+    // makes it: what is open for writing, also in a child of another test, cannot be run.
+    let program = place.directory.join("write-buffer");
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_write-buffer"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    mode(&place.directory, 0o755).unwrap();
+    let is_root = fs::metadata(&writer).unwrap().uid() == 0;
+    let (nobody, own) = (0o700, 0o000);
+    mode(&place.journal(), if is_root { nobody } else { own }).unwrap();
+    let below = place.journal().join("spot");
+    for arguments in [
+        &["status", "--journal-dir", place.journal().to_str().unwrap()][..],
+        &["status", "--journal-dir", below.to_str().unwrap()],
+        &["verify", writer.to_str().unwrap()],
+    ] {
+        let mut command = Command::new(&program);
+        command.args(arguments).env_remove("WRITE_BUFFER_DSN");
+        if is_root {
+            command.uid(65_534);
+        }
+        let ran = command.output();
+        if ran
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+        {
+            eprintln!("The temporary directory is closed to others: not tested");
+            break;
+        }
+        let ran = ran.unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{said}");
+        let told = "cannot be read: Permission denied (os error 13); run this as the user of the processes whose journals they are";
+        assert!(said.contains(told), "{said}");
+    }
+    mode(&place.journal(), 0o700).unwrap();
 }
 
 #[test]

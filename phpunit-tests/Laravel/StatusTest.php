@@ -107,6 +107,19 @@ final class StatusTest extends LaravelTestCase
         }
         preg_match_all('/^# TYPE (\S+)/m', $text, $types);
         self::assertSame(array_unique($types[1]), $types[1]);
+        self::assertStringContainsString("write_buffer_published_timestamp_seconds{buffer=\"default\",pid=\"$pid\",sapi=\"cli\"} ", $text);
+    }
+
+    public function testOctaneIsToldFromAWorker(): void
+    {
+        $_SERVER['LARAVEL_OCTANE'] = '1';
+        try {
+            $status = ProcessStatus::own([]);
+        } finally {
+            unset($_SERVER['LARAVEL_OCTANE']);
+        }
+        self::assertSame(['octane', 'cli'], [$status->sapi, ProcessStatus::own([])->sapi]);
+        self::assertSame('octane', ProcessStatus::parse((string) json_encode($status->toArray()))?->sapi);
     }
 
     public function testLabelsAreEscaped(): void

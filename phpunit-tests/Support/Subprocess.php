@@ -87,10 +87,11 @@ final class Subprocess
      * Starts any program.
      *
      * @param list<string> $command
+     * @param array<string, string> $environment
      */
-    public static function program(array $command): self
+    public static function program(array $command, array $environment = []): self
     {
-        return new self($command, []);
+        return new self($command, $environment);
     }
 
     /**

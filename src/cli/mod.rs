@@ -24,6 +24,7 @@ mod scan;
 mod status;
 mod verify;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -152,7 +153,7 @@ impl Common {
                 "No journal directory is given: add --journal-dir DIR or set {JOURNAL_DIR}."
             ))
         })?;
-        if !root.is_dir() {
+        if !is_directory(&root)? {
             return Err(Error::Usage(format!(
                 "{} is no directory; give the journal_dir of the buffers.",
                 root.display()
@@ -189,6 +190,29 @@ impl Database {
             ))
         })
     }
+}
+
+/// Whether something is a directory, where that may be known.
+fn is_directory(path: &Path) -> Result<bool, Error> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(unreadable(path, &e)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// What the system would not let somebody read. Directories of journals are their owner's alone.
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user of the processes whose journals they are, as in `sudo -u www-data`"
+        }
+        _ => "",
+    };
+    Error::Failed(format!(
+        "{} cannot be read: {error}{advice}.",
+        path.display()
+    ))
 }
 
 fn env(name: &str) -> Option<String> {

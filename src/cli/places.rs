@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde_json::Value as Json;
 
-use super::Error;
+use super::{Error, is_directory, unreadable};
 use crate::core::config::is_buffer_name;
 
 /// A writer's directory.
@@ -35,7 +35,8 @@ impl WriterPlace {
     /// The place at `path`, whoever has it.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-        let writer = name.filter(|_| path.is_dir()).ok_or_else(|| {
+        let is_directory = is_directory(path)?;
+        let writer = name.filter(|_| is_directory).ok_or_else(|| {
             Error::Usage(format!(
                 "{} is no directory; give a writer's, DIR/<buffer>/<writer>.",
                 path.display()
@@ -117,19 +118,16 @@ pub fn quarantine_file(root: &Path, name: &str) -> PathBuf {
 
 /// All buffers in a journal directory, or the one of that name.
 pub fn buffers(root: &Path, only: Option<&str>) -> Result<BTreeMap<String, BufferPlace>, Error> {
-    let cannot = |path: &Path, e: &io::Error| {
-        Error::Failed(format!("{} cannot be read: {e}.", path.display()))
-    };
     let mut found: BTreeMap<String, BufferPlace> = BTreeMap::new();
-    for entry in fs::read_dir(root).map_err(|e| cannot(root, &e))? {
-        let path = entry.map_err(|e| cannot(root, &e))?.path();
+    for entry in fs::read_dir(root).map_err(|e| unreadable(root, &e))? {
+        let path = entry.map_err(|e| unreadable(root, &e))?.path();
         let Some(file) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
             continue;
         };
         let wanted = |name: &str| is_buffer_name(name) && only.is_none_or(|only| only == name);
         if path.is_dir() {
             if wanted(&file) {
-                let writers = writers(&path).map_err(|e| cannot(&path, &e))?;
+                let writers = writers(&path).map_err(|e| unreadable(&path, &e))?;
                 found.entry(file.clone()).or_default().writers = writers;
             }
         } else if let Some(name) = file.strip_suffix(".quarantine.jsonl") {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
 use super::places::WriterPlace;
-use super::{Error, Verdict};
+use super::{Error, Verdict, unreadable};
 use crate::core::Sequence;
 use crate::core::frame::{Frame, FrameKind, Row};
 use crate::core::table::{DescribedShapes, Shape};
@@ -391,8 +391,7 @@ struct Headers {
 
 impl Headers {
     fn read(directory: &Path) -> Result<Self, Error> {
-        let cannot =
-            |e: io::Error| Error::Failed(format!("{} cannot be read: {e}.", directory.display()));
+        let cannot = |e: io::Error| unreadable(directory, &e);
         let mut headers = Self::default();
         for entry in fs::read_dir(directory).map_err(cannot)? {
             let path = entry.map_err(cannot)?.path();

@@ -44,7 +44,7 @@ final class PrometheusText
         $samples = array_fill_keys(array_column(self::METRICS, 0), '');
         foreach ($processes as $process) {
             foreach ($process->buffers as $buffer => $stats) {
-                $figures = [['published_timestamp_seconds', [], $process->at], ...self::samples($stats)];
+                $figures = [['published_timestamp_seconds', ['sapi' => $process->sapi], $process->at], ...self::samples($stats)];
                 foreach ($figures as [$metric, $labels, $value]) {
                     $labels = ['buffer' => (string) $buffer, 'pid' => (string) $process->pid] + $labels;
                     $samples[$metric] .= "write_buffer_$metric{" . self::labels($labels) . '} ' . json_encode($value) . "\n";

@@ -12,6 +12,7 @@ final class ProcessStatus
     /**
      * @param string $started start time in clock ticks since boot: with the pid it names one process
      * @param array<string, array<string, mixed>> $buffers getStats() by name
+     * @param string $sapi PHP_SAPI, or "octane": whether it says its figures also while it has nothing to do
      */
     public function __construct(
         public readonly string $host,
@@ -20,6 +21,7 @@ final class ProcessStatus
         public readonly string $command,
         public readonly float $at,
         public readonly array $buffers,
+        public readonly string $sapi = '',
     ) {
     }
 
@@ -28,7 +30,9 @@ final class ProcessStatus
     {
         $pid = (int) getmypid();
         $command = implode(' ', array_slice((array) ($_SERVER['argv'] ?? []), 0, 2));
-        return new self((string) gethostname(), $pid, (string) self::startOf($pid), PHP_SAPI === 'cli' ? $command : PHP_SAPI, microtime(true), $buffers);
+        // Octane's servers are of PHP's command line, and idle as those of php-fpm are.
+        $sapi = isset($_SERVER['LARAVEL_OCTANE']) ? 'octane' : PHP_SAPI;
+        return new self((string) gethostname(), $pid, (string) self::startOf($pid), PHP_SAPI === 'cli' ? $command : PHP_SAPI, microtime(true), $buffers, $sapi);
     }
 
     public static function parse(string $json): ?self
@@ -44,6 +48,7 @@ final class ProcessStatus
             (string) ($data['command'] ?? ''),
             (float) ($data['at'] ?? 0),
             $data['buffers'],
+            (string) ($data['sapi'] ?? ''),
         );
     }
 
