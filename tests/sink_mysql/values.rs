@@ -364,6 +364,24 @@ fn what_the_database_refuses_is_refused_with_table_and_row() {
 }
 
 #[test]
+fn where_the_server_does_not_say_which_row_it_refuses_all_of_them_are_named_by_their_ends() {
+    with_server(async |dsn| {
+        let t = unique("checked");
+        let ddl = [format!(
+            "CREATE TABLE {t} (id INT PRIMARY KEY, n INT CHECK (n >= 0))"
+        )];
+        let mut b = Bench::new(&dsn, vec![spec(&t, Mode::Upsert, &["id"])], &ddl).await;
+        for id in 1..=3 {
+            b.add(
+                &t,
+                &[("id", Int(id)), ("n", Int(if id == 2 { -1 } else { 1 }))],
+            );
+        }
+        b.refused(&t, &["one of 3 rows, id=1 to id=3, of"]).await;
+    });
+}
+
+#[test]
 fn a_row_larger_than_the_packet_is_refused_with_size_and_limit() {
     with_server(async |dsn| {
         let Some(admin) = dsn_of("WRITE_BUFFER_TEST_ADMIN_DSN") else {

@@ -96,7 +96,7 @@ impl Transaction<'_> {
             match self.link.execute(&statement.finish()).await {
                 Ok(_) => {}
                 Err(SqlError::Server(e)) if DUPLICATE_KEY.contains(&e.code) => return Ok(false),
-                Err(error) => return Err(row_failure(named(&chunk, &error), &error)),
+                Err(error) => return Err(rows_failure(&chunk, &error)),
             }
         }
         Ok(true)
@@ -176,7 +176,7 @@ impl Transaction<'_> {
                         return Err(row_failure(first, &SqlError::Server(e)));
                     }
                 }
-                Err(error) => return Err(row_failure(named(part, &error), &error)),
+                Err(error) => return Err(rows_failure(part, &error)),
             }
         }
         Ok(())
@@ -218,13 +218,31 @@ pub(super) fn is_duplicate(target: &Target, error: &ServerError) -> bool {
     DUPLICATE_KEY.contains(&error.code) && !target.spec.unique.is_empty()
 }
 
-/// The row that a message names by "at row N".
-fn named<'r, R>(rows: &'r [&'r R], error: &SqlError) -> &'r R {
+/// A failure of a statement of rows: it names the row where the server says "at row N", and else
+/// the first and the last of them, for it may be any.
+fn rows_failure(rows: &[&Row<'_>], error: &SqlError) -> Failure {
     let at = match error {
         SqlError::Server(e) => row_number(&e.message),
         SqlError::Gone(_) => None,
     };
-    at.and_then(|at| rows.get(at)).unwrap_or(&rows[0])
+    let (first, last) = (rows[0], rows[rows.len() - 1]);
+    match at.and_then(|at| rows.get(at)) {
+        Some(row) => row_failure(row, error),
+        None if rows.len() == 1 => row_failure(first, error),
+        None => {
+            let target = &first.layout.target;
+            let action = format!(
+                "Could not write one of {} rows, {} to {}, of `{}`",
+                rows.len(),
+                first.key_text(),
+                last.key_text(),
+                target.table.name
+            );
+            error
+                .while_doing(&action)
+                .of_table(target.spec.name.clone())
+        }
+    }
 }
 
 /// A failure that names its row.
