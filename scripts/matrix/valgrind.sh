@@ -45,7 +45,7 @@ printf '#!/bin/sh\nexec%s "$@"\n' "$(printf ' %q' "${under[@]}" "$home/bin/php")
 chmod 0755 "$slow"
 beside() {
     # shellcheck disable=SC2016 # of the inner shell
-    suite "reads and writes of processes that end and fork, $1" scripts/with-server.sh --strict "$1" -- \
+    suite "reads and writes of processes that $3, $1" scripts/with-server.sh --strict "$1" -- \
         bash -c 'exec -a "$0" "$@"' "$slow" "${php[@]}" --filter "$2"
 }
 runs_slowly() {
@@ -57,7 +57,11 @@ runs_slowly() {
 }
 check "tests start their processes under valgrind" runs_slowly
 killed='DatabaseIsAway|ASyncedJournal|KilledWriters|ARecoveryThatIsKilled|ManyProcesses|AnotherDatabase'
-beside sqlite "/Tests.(?!LifecycleTest::.*a fatal error)(Lifecycle|Callback|Journal|Lifecycle.End|Lifecycle.Fork)Test::(?!.*(memory limit|want of memory|DatabaseThere|ServerSilent|$killed))/"
+but="(?!.*(memory limit|want of memory|DatabaseThere|ServerSilent|$killed))"
+# Two at a time: most of it is waiting for one process each.
+(beside sqlite "/Tests.Lifecycle.(End|Fork)Test::$but/" "end and fork"; exit "$status") &
+beside sqlite "/Tests.(?!LifecycleTest::.*a fatal error)(Lifecycle|Callback|Journal)Test::$but/" "die and recover"
+wait "$!" || status=1
 record "left out" 0 0 0 0 \
     "Laravel, the exchange: nothing of the extension runs there that does not in the above" \
     "TLS: its library's assembler is not for valgrind to judge" \
