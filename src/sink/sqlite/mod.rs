@@ -30,8 +30,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use self::schema::{TableSchema, no_such_table};
 use self::write::{KnownTable, TableWriter};
-use gate::Call;
-use slot::Slot;
+use gate::{Call, Open};
+use slot::{Opened, Slot};
 
 use super::{CheckpointMove, Connected, Sink, Writer};
 use crate::core::Sequence;
@@ -110,8 +110,11 @@ impl SqliteSink {
         }
     }
 
-    async fn open(&self, writer: &Writer) -> Result<(SqliteConnection, Connected), Failure> {
-        make_file(Path::new(&self.path))?;
+    async fn open(&self, writer: &Writer) -> Result<(Opened, Connected), Failure> {
+        let path = Path::new(&self.path);
+        make_file(path)?;
+        let is_inherited = Open::is_inherited(path);
+        let noted = Open::note(path);
         let options = SqliteConnectOptions::new()
             .filename(&self.path)
             .busy_timeout(BUSY_TIMEOUT)
@@ -122,6 +125,15 @@ impl SqliteSink {
         let opened = options.connect().await;
         let mut connection =
             opened.map_err(|e| error::failure(&format!("Cannot open {:?}", self.path), &e))?;
+        if is_inherited && is_in_wal_mode(&mut connection).await? {
+            return Err(Failure::new(
+                FailureKind::Misconfigured,
+                format!(
+                    "The SQLite file {:?} is in WAL mode and was open in this process when it was forked; SQLite would lose what the child writes. close() the buffers before the fork, open them after it, or take the file out of WAL mode.",
+                    self.path
+                ),
+            ));
+        }
         for (name, value) in &self.session {
             set_pragma(&mut connection, name, value).await?;
         }
@@ -157,7 +169,7 @@ impl SqliteSink {
         self.check_declared(&mut connection).await?;
         let server = format!("SQLite {version}");
         Ok((
-            connection,
+            Opened { connection, noted },
             Connected {
                 server,
                 checkpoint,
@@ -204,7 +216,7 @@ impl Sink for SqliteSink {
         })?;
         let _call = Call::begin().await;
         let opened = tokio::time::timeout(self.connect_timeout, self.open(writer)).await;
-        let (connection, connected) = opened.map_err(|_| {
+        let (opened, connected) = opened.map_err(|_| {
             Failure::new(
                 FailureKind::Lost,
                 format!(
@@ -213,7 +225,7 @@ impl Sink for SqliteSink {
                 ),
             )
         })??;
-        self.slot.put(connection);
+        self.slot.put(opened);
         Ok(connected)
     }
 
@@ -303,6 +315,15 @@ fn make_file(path: &Path) -> Result<(), Failure> {
             "Cannot create the SQLite file {path:?}: {e}; make its directory writable for this process or correct the DSN."
         ))),
     }
+}
+
+async fn is_in_wal_mode(connection: &mut SqliteConnection) -> Result<bool, Failure> {
+    let mode = sqlx::query("PRAGMA journal_mode")
+        .fetch_one(connection)
+        .await;
+    let mode = mode.and_then(|row| row.try_get::<String, _>(0));
+    let mode = mode.map_err(|e| error::failure("Cannot ask for the journal mode", &e))?;
+    Ok(mode.eq_ignore_ascii_case("wal"))
 }
 
 async fn set_pragma(

@@ -10,26 +10,33 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::gate::Call;
+use super::gate::{Call, Open};
 use crate::core::failure::{Failure, FailureKind};
+
+/// A connection, and what tells a child of it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: SqliteConnection,
+    pub(super) noted: Option<Open>,
+}
 
 /// Where the connection is while nothing is done on it.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    connection: Option<SqliteConnection>,
+    connection: Option<Opened>,
     ending: Option<JoinHandle<()>>,
 }
 
 impl Slot {
-    pub(super) fn put(&mut self, connection: SqliteConnection) {
-        self.connection = Some(connection);
+    pub(super) fn put(&mut self, opened: Opened) {
+        self.connection = Some(opened);
     }
 
     /// Takes the connection, if there is one, for something after which it may be unusable.
     pub(super) async fn take(&mut self) -> InUse<'_> {
         let call = Call::begin().await;
         InUse {
-            taken: self.connection.take().map(|connection| (connection, call)),
+            taken: self.connection.take().map(|opened| (opened, call)),
             slot: self,
         }
     }
@@ -47,18 +54,20 @@ impl Slot {
 /// The connection while something is done on it; it ends unless it is put back.
 #[derive(Debug)]
 pub(super) struct InUse<'s> {
-    taken: Option<(SqliteConnection, Call)>,
+    taken: Option<(Opened, Call)>,
     slot: &'s mut Slot,
 }
 
 impl InUse<'_> {
     pub(super) fn connection(&mut self) -> Option<&mut SqliteConnection> {
-        self.taken.as_mut().map(|(connection, _)| connection)
+        self.taken
+            .as_mut()
+            .map(|(opened, _)| &mut opened.connection)
     }
 
     pub(super) fn put_back(mut self) {
-        if let Some((connection, _)) = self.taken.take() {
-            self.slot.put(connection);
+        if let Some((opened, _)) = self.taken.take() {
+            self.slot.put(opened);
         }
     }
 
@@ -72,14 +81,15 @@ impl InUse<'_> {
 
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        let Some((connection, call)) = self.taken.take() else {
+        let Some((opened, call)) = self.taken.take() else {
             return;
         };
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
         self.slot.ending = Some(runtime.spawn(async move {
-            let _ = connection.close().await;
+            let _ = opened.connection.close().await;
+            drop(opened.noted);
             // A fork waits for SQLite's thread, not for whoever waited for that.
             drop(call);
         }));
