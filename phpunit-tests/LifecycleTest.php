@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace WriteBuffer\Tests;
 
 use PHPUnit\Framework\Attributes\DataProvider;
+use WriteBuffer\Tests\Support\CrashScenario;
 use WriteBuffer\Tests\Support\Database;
 use WriteBuffer\Tests\Support\DatabaseTestCase;
 use WriteBuffer\Tests\Support\Subprocess;
@@ -43,6 +44,26 @@ final class LifecycleTest extends DatabaseTestCase
 
     /** @dataProvider ends */
     #[DataProvider('ends')]
+    /** Laravel's handler throws, and at the end of a request nobody is there to catch. */
+    public function testForgottenTransactionsAreAllRolledBackBesideAnErrorHandlerThatThrows(): void
+    {
+        $child = Subprocess::run(<<<'PHP'
+            set_error_handler(static fn (int $level, string $message) => throw new ErrorException($message));
+            foreach (['one', 'two'] as $name) {
+                $buffer = WriteBuffer::open($name, $options);
+                $buffer->addTrade(trade($name === 'one' ? 1 : 2));
+                $buffer->beginTransaction();
+                $buffer->addTrade(trade(3));
+            }
+            $private = new WriteBuffer(options: $options);
+            $private->beginTransaction();
+            $private->addTrade(trade(4));
+            PHP);
+        self::assertSame([0, null], [$child->exitCode, $child->signal], $child->output());
+        self::assertSame(3, substr_count($child->output(), 'was left with a transaction open; 1 row(s)'), $child->output());
+        self::assertSame([1, 2], CrashScenario::trades(), $child->output());
+    }
+
     public function testTheBufferDrainsAt(string $end, int $status): void
     {
         $child = Subprocess::run(self::ADD_TEN . $end);

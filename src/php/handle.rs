@@ -358,20 +358,22 @@ impl Drop for Handle {
         let left = buffer.handle_dropped();
         if left == 0 {
             // A named buffer's registry is a handle too, so this one is private.
-            roll_back_forgotten(buffer);
+            let said = roll_back_forgotten(buffer);
             buffer.stop(false);
+            if let Some(message) = said {
+                zend::warn(&message);
+            }
         }
     }
 }
 
-/// Rolls back a transaction that nobody can commit any more, and says so.
-pub fn roll_back_forgotten(buffer: &Buffer) {
-    if let Ok(rows) = buffer.roll_back() {
-        zend::warn(&format!(
-            "WriteBuffer: buffer \"{}\" was left with a transaction open; {rows} row(s) in it were rolled back",
-            buffer.config().name
-        ));
-    }
+/// Rolls back a transaction that nobody can commit any more; returns what is to be said of it.
+pub fn roll_back_forgotten(buffer: &Buffer) -> Option<String> {
+    let rows = buffer.roll_back().ok()?;
+    Some(format!(
+        "WriteBuffer: buffer \"{}\" was left with a transaction open; {rows} row(s) in it were rolled back",
+        buffer.config().name
+    ))
 }
 
 fn milliseconds(given: i64) -> Duration {

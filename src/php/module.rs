@@ -79,9 +79,12 @@ extern "C" fn request_startup(_kind: i32, _module: i32) -> i32 {
 /// Named buffers outlive the request; a transaction that a request left open does not.
 extern "C" fn request_shutdown(_kind: i32, _module: i32) -> i32 {
     run_handler(|| {
-        for buffer in registry::named() {
-            handle::roll_back_forgotten(&buffer);
-        }
+        // All of them before anything is said: output may end a request, too.
+        let said: Vec<_> = registry::named()
+            .iter()
+            .filter_map(|b| handle::roll_back_forgotten(b))
+            .collect();
+        said.iter().for_each(|message| zend::warn(message));
     });
     SUCCESS
 }

@@ -607,9 +607,16 @@ pub fn api() -> String {
     format!("{}, {threads}{debug}", ext_php_rs::ffi::ZEND_MODULE_API_NO)
 }
 
-/// Raises an `E_WARNING`.
+/// Raises an `E_WARNING`. Where no code of PHP runs (any more), the application's error handler is
+/// not asked: nobody could catch what it throws, and PHP would leave by a jump over our frames.
 pub fn warn(message: &str) {
     if let Ok(message) = CString::new(message.replace('\0', " ")) {
+        let asked = |levels: c_int| {
+            let mut globals = ExecutorGlobals::get_mut();
+            std::mem::replace(&mut globals.user_error_handler_error_reporting, levels)
+        };
+        let is_alone = ExecutorGlobals::get().current_execute_data.is_null();
+        let levels = is_alone.then(|| asked(0));
         // SAFETY: a null docref and a format whose one %s takes a C string.
         unsafe {
             ext_php_rs::ffi::php_error_docref(
@@ -619,6 +626,7 @@ pub fn warn(message: &str) {
                 message.as_ptr(),
             );
         }
+        levels.map(asked);
     }
 }
 
