@@ -60,6 +60,15 @@ final class FpmTest extends DatabaseTestCase
         self::assertQuiet($fpm);
     }
 
+    /** Without this the tests here would take a child that hangs or crashes as it ends for a good one. */
+    public function testAChildThatIsKilledWhilePhpFpmStopsIsSeen(): void
+    {
+        $fpm = new PhpFpm(['www' => []], ['process_control_timeout' => 1]);
+        posix_kill($fpm->children()[0], SIGSTOP);
+        $fpm->stop();
+        self::assertMatchesRegularExpression('/child \d+ exited on signal 9/', $fpm->output());
+    }
+
     /** @return iterable<string, array{string, int}> */
     public static function requestEnds(): iterable
     {

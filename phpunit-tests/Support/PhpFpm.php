@@ -29,7 +29,8 @@ final class PhpFpm
         $binary = self::binary() ?? throw new RuntimeException((string) self::missing());
         $this->directory = sys_get_temp_dir() . '/write-buffer-fpm-' . bin2hex(random_bytes(6));
         mkdir($this->directory, 0700);
-        $lines = ['[global]', "error_log = {$this->log()}", 'log_level = notice', 'daemonize = no', ...self::settings($global + ['process_control_timeout' => 30])];
+        // At another level it keeps to itself how children end while it stops or reloads.
+        $lines = ['[global]', "error_log = {$this->log()}", 'log_level = debug', 'daemonize = no', ...self::settings($global + ['process_control_timeout' => 30])];
         foreach ($pools as $name => $settings) {
             // A core goes to the directory, should there be one.
             $settings += [
