@@ -63,6 +63,9 @@ final class BuiltInServerTest extends DatabaseTestCase
         $workers > 0 || self::assertSame([$pids[0]], array_values(array_unique($pids)));
         self::assertSame([], CrashScenario::written());
         $this->end($signal);
+        // A server that traps a signal ends, and no crash is taken for that.
+        $died = $signal === SIGINT ? null : $signal;
+        self::assertSame($died, $this->server->signal, $this->server->output());
         if ($signal === SIGINT && $workers === 0) {
             self::assertSame(range(1, 12), CrashScenario::written());
         }

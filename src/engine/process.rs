@@ -3,9 +3,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
+
+use rustix::fs::FileType;
 
 use crate::journal::disk;
 use crate::sink::sqlite::gate;
@@ -85,16 +89,62 @@ pub fn trim_heap() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
+/// Says something where somebody may hear it: on standard error or, where that leads nowhere (php-fpm
+/// without `catch_workers_output` gives its children /dev/null), in the system's log.
+pub fn say(message: &str) {
+    if !(is_heard() && write_line(message)) {
+        // Where there is no such log either, there is nowhere to say it.
+        let _ = log(Path::new("/dev/log"), message);
+    }
+}
+
+fn is_heard() -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|found| {
+        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        !(is_device && found.st_rdev == null)
+    })
+}
+
 /// Writes a line to standard error, in one piece where the system can. Not through the standard
 /// library: its lock may be copied locked by a fork, and it panics where nobody reads any more.
-pub fn say(message: &str) {
+fn write_line(message: &str) -> bool {
     let line = format!("{message}\n");
     let mut left = line.as_bytes();
     while !left.is_empty() {
         match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), left)) {
             Ok(written) if written > 0 => left = &left[written..],
-            // There is nowhere to say it.
-            _ => return,
+            _ => return false,
         }
+    }
+    true
+}
+
+/// Sends a warning to a system's log. Not through the C library, whose lock a fork may copy, too.
+fn log(socket: &Path, message: &str) -> io::Result<()> {
+    // RFC 3164: facility 1, user-level messages; severity 4, warning.
+    let line = format!("<12>write_buffer[{}]: {message}", std::process::id());
+    let sender = UnixDatagram::unbound()?;
+    sender.set_nonblocking(true)?;
+    sender.send_to(line.as_bytes(), socket)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_reaches_the_systems_log() {
+        let path = std::env::temp_dir().join(format!("write-buffer-log-{}", std::process::id()));
+        let system = UnixDatagram::bind(&path).unwrap();
+        log(&path, "three rows").unwrap();
+        let mut bytes = [0; 200];
+        let length = system.recv(&mut bytes).unwrap();
+        let said = String::from_utf8_lossy(&bytes[..length]);
+        let expected = format!("<12>write_buffer[{}]: three rows", std::process::id());
+        assert_eq!(said, expected);
+        std::fs::remove_file(&path).unwrap();
+        assert!(log(&path, "to nobody").is_err());
     }
 }
