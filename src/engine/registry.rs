@@ -169,8 +169,7 @@ pub fn drain_all() -> Vec<String> {
     for buffer in &buffers {
         buffer.close();
     }
-    let mut messages = Vec::new();
-    for buffer in &buffers {
+    let drained = buffers.into_iter().map(|buffer| {
         let bound = Duration::from_millis(buffer.config().drain_timeout_ms);
         let has_writer = buffer.config().dsn.is_some();
         while has_writer && buffer.pending_rows() > 0 && clock.now() < bound {
@@ -186,9 +185,16 @@ pub fn drain_all() -> Vec<String> {
         // With nothing pending it ends by itself, when the checkpoint is where it belongs.
         // What dead writers left is the next process's if this one has no time for it.
         buffer.stop(!is_empty || buffer.is_recovering());
-        // An orderly end removes the checkpoint row and closes the connection; a database
-        // that hangs must not hang the process.
-        let grace = clock.now() + Duration::from_millis(if is_empty { 2_000 } else { 200 });
+        (buffer, is_empty)
+    });
+    let drained: Vec<_> = drained.collect();
+    // An orderly end removes the checkpoint row and closes the connection; a database
+    // that hangs must not hang the process, however many buffers it has.
+    let asked = clock.now();
+    let mut messages = Vec::new();
+    for (buffer, is_empty) in &drained {
+        let is_empty = *is_empty;
+        let grace = asked + Duration::from_millis(if is_empty { 2_000 } else { 200 });
         while !buffer.worker_has_ended() && clock.now() < grace {
             buffer.wait_progress(Duration::from_millis(5));
         }
