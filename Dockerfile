@@ -2,8 +2,9 @@
 #
 #   docker build --tag write-buffer .                        PHP with the extension and the tool, nothing else
 #   docker build --target test --tag write-buffer-test .     what builds it, with all that the tests need:
-#   docker run --rm write-buffer-test                        `make test` (MariaDB, SQLite), or
-#   docker run --rm write-buffer-test make demo              the demo
+#   docker run --rm --init --cap-add SYS_ADMIN --security-opt apparmor=unconfined --shm-size 1g write-buffer-test
+#                                                            `make test` (MariaDB, SQLite); or
+#   docker run --rm --init write-buffer-test make demo       the demo
 #
 # Where no registry can be reached, `make docker` takes base images that scripts/base-image.sh makes.
 ARG BASE_IMAGE=debian:bookworm-slim

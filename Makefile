@@ -35,6 +35,7 @@ stub_file := php-stubs/write_buffer.stub.php
 locked     = $(if $(wildcard Cargo.lock),--locked)
 nextest   := $(shell command -v cargo-nextest 2>/dev/null)
 server    := scripts/with-server.sh
+strictly   = $(if $(REQUIRE_MYSQL),--strict)
 # The Rust tests that talk to a database server run against MariaDB, too.
 server_tests ?= binary(/server|mysql|sink/)
 
@@ -127,7 +128,7 @@ clean: ## Remove what the build and the tests leave behind
 test-rust: ## The Rust tests, those with a server against MySQL and then MariaDB
 	@scripts/setup.sh build test
 	@echo "test: Rust, without PHP, beside MySQL"
-	@$(server) $(if $(REQUIRE_MYSQL),--strict) mysql -- $(rust_tests)
+	@$(server) $(strictly) mysql -- $(rust_tests)
 	@if [ -n "$(nextest)" ]; then \
 		echo "test: Rust, what talks to a server, beside MariaDB"; \
 		$(server) mariadb -- $(rust_tests) --no-tests=pass -E '$(server_tests)'; fi
@@ -225,12 +226,12 @@ simulate: ## Simulate crashes, power cuts and failing databases (SEEDS=10000, FI
 
 .PHONY: crash-test
 crash-test: test-setup failpoints ## Kill PHP processes RUNS times and compare (RUNS=300, DB=mysql, SEED=…)
-	@$(server) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- env WRITE_BUFFER_EXTENSION=$(abspath $(target))/failpoints/libwrite_buffer.so \
+	@$(server) $(strictly) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- env WRITE_BUFFER_EXTENSION=$(abspath $(target))/failpoints/libwrite_buffer.so \
 		$(PHP) scripts/crash-test.php $(or $(RUNS),300) $(SEED)
 
 .PHONY: fpm-storm
 fpm-storm: test-setup build ## 50 php-fpm children under load, reloads, two restarts of the database (SECONDS=60, DB=mysql)
-	@$(server) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- $(PHP) scripts/fpm-storm.php $(or $(SECONDS),60) $(or $(CHILDREN),50)
+	@$(server) $(strictly) $(if $(filter file,$(origin DB)),mysql,$(DB)) -- $(PHP) scripts/fpm-storm.php $(or $(SECONDS),60) $(or $(CHILDREN),50)
 
 .PHONY: test-laravel
 test-laravel: ## The Laravel library on the newest Laravel and PHP of Debian, without the extension (Docker)

@@ -61,8 +61,8 @@ if [ -n "${WRITE_BUFFER_TEST_DSN:-}" ]; then
     exec "$@"
 fi
 
-cleanup=:
-trap '$cleanup' EXIT
+cleanup() { :; }
+trap cleanup EXIT
 # The command gets the signal of a terminal or a group itself; bash comes here when it has ended.
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -71,7 +71,7 @@ trap 'exit 129' HUP
 case "$kind" in
     sqlite)
         directory=$(mktemp -d "${TMPDIR:-/tmp}/write-buffer-sqlite.XXXXXX")
-        cleanup="rm -rf -- $directory"
+        cleanup() { rm -rf -- "$directory"; }
         WRITE_BUFFER_TEST_DSN=sqlite://$directory/test.db
         export WRITE_BUFFER_TEST_DSN WRITE_BUFFER_TEST_SERVER=sqlite
         export_parts "$WRITE_BUFFER_TEST_DSN" ;;
@@ -79,7 +79,7 @@ case "$kind" in
         name=$kind-$$
         # Until `start` has ended it cleans up after itself.
         WRITE_BUFFER_SERVER_OWNER=$$ "$here/test-server.sh" start "$kind" "${options[@]}" --name "$name" >/dev/null || exit
-        cleanup="$here/test-server.sh stop $name"
+        cleanup() { "$here/test-server.sh" stop "$name"; }
         environment=$("$here/test-server.sh" env "$name")
         eval "$environment"
         echo "with-server: $WRITE_BUFFER_TEST_SERVER on port $DB_PORT" >&2 ;;

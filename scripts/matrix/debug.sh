@@ -18,7 +18,7 @@ no_leaks() { local code=0; leaks || code=$?; [ "$code" -eq 1 ]; }
 finds() { "$php" -r 'zend_leak_bytes(9);' > "$said" 2>&1 && leaks && ! no_leaks; }
 check "this PHP reports what is not freed" finds
 suite "leaks of processes that tests start are found" scripts/with-server.sh sqlite -- \
-    "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$(command -v phpunit)" scripts/matrix/LeaksTest.php
+    "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$PHPUNIT" scripts/matrix/LeaksTest.php
 
 # What comes from here on, and not the leaks that were meant.
 from=$(wc -c < "$log")

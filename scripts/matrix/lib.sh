@@ -15,6 +15,8 @@ say() { echo "$row: $*" >&2; }
 command -v "${PHP:=php}" > /dev/null || { say "no program '$PHP' is to be found: PHP names the PHP of this machine"; exit 1; }
 PHP=$(command -v "$PHP")
 export PHP
+command -v "${PHPUNIT:=phpunit}" > /dev/null || PHPUNIT=phpunit
+PHPUNIT=$(command -v "$PHPUNIT") || { say "phpunit is missing: scripts/setup.sh test installs it"; exit 1; }
 # Words, as the Makefile has them.
 PHPUNIT_ARGS=${PHPUNIT_ARGS:-}
 log=$matrix/logs/$row.log
@@ -75,16 +77,14 @@ suite() {
 
 # everywhere PHP DATABASE...: the whole suite beside each.
 everywhere() {
-    local php=$1 database phpunit=${PHPUNIT:-} version
+    local php=$1 database version
     local -x PHP=$php
     shift
-    command -v "$phpunit" > /dev/null || phpunit=phpunit
-    phpunit=$(command -v "$phpunit")
-    version="PHP $("$php" -r 'echo PHP_VERSION;'), PHPUnit $("$php" "$phpunit" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)"
+    version="PHP $("$php" -r 'echo PHP_VERSION;'), PHPUnit $("$php" "$PHPUNIT" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)"
     for database in "$@"; do
         # shellcheck disable=SC2086 # words
         suite "$version, $database" scripts/with-server.sh --strict "$database" -- \
-            "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$phpunit" $PHPUNIT_ARGS
+            "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$PHPUNIT" $PHPUNIT_ARGS
     done
 }
 

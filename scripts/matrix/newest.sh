@@ -11,6 +11,11 @@ for php in php8.5 php8.6; do
     prepare_inside "$php"
     everywhere "$php" mysql
 done
-of_our_own() { ! grep -E "^[0-9]+\) $PWD/(laravel|examples|phpunit-tests|php-stubs)/" "$log"; }
+# 1 is what grep says when it has looked and found nothing.
+of_our_own() {
+    local code=0
+    sed -n 's/^[0-9]*) //p' "$log" | grep -F -e "$PWD/laravel/" -e "$PWD/examples/" -e "$PWD/phpunit-tests/" || code=$?
+    [ "$code" -eq 1 ]
+}
 check "this PHP warns of nothing in our own files" of_our_own
 exit "$status"

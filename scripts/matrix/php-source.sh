@@ -15,7 +15,7 @@ options=(
     --enable-ctype --enable-filter --enable-session --enable-fileinfo --with-openssl --with-iconv --enable-intl
     --with-zlib "$@"
 )
-package=php$(php -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
+package=php$("${PHP:-php}" -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
 stamp="$package ${options[*]}"
 [ "$(cat "$directory/stamp" 2> /dev/null)" != "$stamp" ] || exit 0
 
@@ -42,7 +42,7 @@ mapfile -t versions < <(apt-cache "${apt[@]}" showsrc "$package" | sed -n 's/^Ve
 for version in "${versions[@]}"; do
     ! apt-get "${apt[@]}" source "$package=$version" || break
 done
-cd "$work/$package"-*/ || { echo "php-source: no source of $package is to be had" >&2; exit 1; }
+cd "$work/$package"-*/ || { echo "php-source: no source of $package is to be had from the distribution; PHP names one of its own: PHP=/usr/bin/php8.3" >&2; exit 1; }
 
 rm -rf -- "$directory"
 mkdir -p "$directory/etc"

@@ -27,7 +27,7 @@ refuses() {
 }
 for database in mysql sqlite; do
     suite "threads of one process, $database" scripts/with-server.sh --strict $database -- \
-        "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$(command -v phpunit)" scripts/matrix/ThreadsTest.php
+        "$php" -d extension="$WRITE_BUFFER_EXTENSION" "$PHPUNIT" scripts/matrix/ThreadsTest.php
 done
 everywhere "$php" mysql
 check "an archive of it is packed, unpacked and loaded" packs "$php" -zts
