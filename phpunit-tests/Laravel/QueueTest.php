@@ -85,8 +85,13 @@ final class QueueTest extends LaravelTestCase
         $worker = $this->worker([], ['write-buffer.drain.job_processed' => 0, 'write-buffer.drain.terminating' => null]);
         $this->eventually(fn (): bool => $this->jobs() === 0, 'the job is done');
         self::assertSame(0, Database::count('order_transactions'));
-        $worker->signal(SIGTERM);
-        self::assertSame(0, $worker->wait(), $worker->getErrorOutput());
+        $looks = 0;
+        $this->eventually(static function () use ($worker, &$looks): bool {
+            // Told again: PHP forgets a signal that comes while a function of its own throws (php-src #23624).
+            $worker->isRunning() && $looks++ % 400 === 0 && $worker->signal(SIGTERM);
+            return !$worker->isRunning();
+        }, 'the worker ends', 30.0);
+        self::assertSame(0, $worker->getExitCode(), $worker->getErrorOutput());
         self::assertSame(1, Database::count('order_transactions'));
         self::assertStringContainsString('BatchCommitted default 1', $this->application->events());
     }

@@ -535,6 +535,10 @@ pub fn has_exception() -> bool {
 /// Runs PHP's signal handlers if signals came in. `false` when whoever waits should stop:
 /// a handler threw, or the script's time is up.
 pub fn run_interrupts(ex: &mut ExecuteData) -> bool {
+    if has_exception() {
+        // PHP would forget the signals instead of calling their handlers (php-src #23624).
+        return false;
+    }
     let (interrupted, timed_out) = {
         let globals = ExecutorGlobals::get();
         (globals.vm_interrupt.value, globals.timed_out.value)
