@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use write_buffer::core::Sequence;
 use write_buffer::core::frame::{Frame, FrameKind};
@@ -25,8 +26,11 @@ struct Copy(PathBuf);
 
 impl Copy {
     fn of(case: &str) -> Self {
-        let root =
-            std::env::temp_dir().join(format!("write-buffer-format-{case}-{}", std::process::id()));
+        // Tests of one process may have copies of the same one.
+        static COPIES: AtomicU32 = AtomicU32::new(0);
+        let copy = COPIES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("write-buffer-format-{case}-{}-{copy}", std::process::id());
+        let root = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&root);
         for writer in fs::read_dir(Path::new(FIXTURES).join(case)).unwrap() {
             let writer = writer.unwrap().path();
