@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memmap2::MmapRaw;
@@ -71,8 +72,11 @@ impl Machine {
         } else {
             std::env::temp_dir()
         };
+        // Tests of one process may run the same seed.
+        static DISKS: AtomicU32 = AtomicU32::new(0);
+        let disk = DISKS.fetch_add(1, Ordering::Relaxed);
         let root = parent.join(format!(
-            "write-buffer-simulation-{}-{name}",
+            "write-buffer-simulation-{}-{name}-{disk}",
             std::process::id()
         ));
         let _ = fs::remove_dir_all(&root);

@@ -170,6 +170,8 @@ impl World {
     }
 
     pub fn note(&self, what: String) {
+        // Where the machine's disk is differs from run to run of a seed.
+        let what = what.replace(&*self.machine.root.to_string_lossy(), "");
         let mut state = self.state.lock();
         for byte in what.bytes() {
             let mixed = (state.report.fingerprint ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
