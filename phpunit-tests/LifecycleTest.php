@@ -42,8 +42,6 @@ final class LifecycleTest extends DatabaseTestCase
         ];
     }
 
-    /** @dataProvider ends */
-    #[DataProvider('ends')]
     /** Laravel's handler throws, and at the end of a request nobody is there to catch. */
     public function testForgottenTransactionsAreAllRolledBackBesideAnErrorHandlerThatThrows(): void
     {
@@ -64,6 +62,8 @@ final class LifecycleTest extends DatabaseTestCase
         self::assertSame([1, 2], CrashScenario::trades(), $child->output());
     }
 
+    /** @dataProvider ends */
+    #[DataProvider('ends')]
     public function testTheBufferDrainsAt(string $end, int $status): void
     {
         $child = Subprocess::run(self::ADD_TEN . $end);
