@@ -230,30 +230,27 @@ fn rows_failure(rows: &[&Row<'_>], error: &SqlError) -> Failure {
         Some(row) => row_failure(row, error),
         None if rows.len() == 1 => row_failure(first, error),
         None => {
-            let target = &first.layout.target;
-            let action = format!(
-                "Could not write one of {} rows, {} to {}, of `{}`",
-                rows.len(),
-                first.key_text(),
-                last.key_text(),
-                target.table.name
-            );
-            error
-                .while_doing(&action)
-                .of_table(target.spec.name.clone())
+            let (count, from, to) = (rows.len(), first.key_text(), last.key_text());
+            failure(
+                first,
+                &format!("one of {count} rows, {from} to {to},"),
+                error,
+            )
         }
     }
 }
 
 /// A failure that names its row.
 pub(super) fn row_failure(row: &Row<'_>, error: &SqlError) -> Failure {
+    failure(row, &format!("row {}", row.key_text()), error)
+}
+
+fn failure(row: &Row<'_>, what: &str, error: &SqlError) -> Failure {
     let target = &row.layout.target;
-    let action = format!(
-        "Could not write row {} of `{}`",
-        row.key_text(),
-        target.table.name
-    );
     error
-        .while_doing(&action)
+        .while_doing(&format!(
+            "Could not write {what} of `{}`",
+            target.table.name
+        ))
         .of_table(target.spec.name.clone())
 }
